@@ -1,0 +1,1 @@
+"""aeflow: batch anomaly detection for images and time series."""

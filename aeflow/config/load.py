@@ -1,0 +1,118 @@
+"""Read a pipeline's YAML: one message for everything that is wrong with it."""
+
+from __future__ import annotations
+
+import difflib
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import yaml
+from pydantic import BaseModel, ValidationError
+
+from aeflow.config.pipeline import PipelineConfig
+from aeflow.exceptions import ConfigError
+
+if TYPE_CHECKING:
+    from pydantic_core import ErrorDetails
+
+
+def find_config(name_or_path: str, *, configs: Path = Path("configs")) -> Path:
+    """The YAML file that CONFIG means: a path, or a name in `configs/`.
+
+    Raises:
+        ConfigError: there is no such file; names those that are there.
+    """
+    path = Path(name_or_path)
+    if path.is_file():
+        return path.resolve()
+    named = configs / f"{name_or_path}.yaml"
+    if named.is_file():
+        return named.resolve()
+    known = sorted(p.stem for p in configs.glob("*.yaml"))
+    close = difflib.get_close_matches(path.stem, known, n=1)
+    remedy = f"Did you mean {close[0]!r}? " if close else ""
+    remedy += f"In {configs}/ lie: {', '.join(known)}." if known else "`aeflow init` writes a first config."
+    msg = f"expected a config file or a name in {configs}/, and there is none"
+    raise ConfigError(msg, where=name_or_path, remedy=remedy)
+
+
+def load_config(path: Path) -> PipelineConfig:
+    """The pipeline that the YAML file at `path` describes.
+
+    Raises:
+        ConfigError: the file cannot be read, is not YAML, or does not describe a pipeline.
+    """
+    try:
+        raw = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        msg = f"the config cannot be read: {error.strerror}"
+        raise ConfigError(msg, where=str(path)) from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        msg = f"the config is not valid YAML: {' '.join(str(error).split())}"
+        raise ConfigError(msg, where=str(path)) from error
+    if not isinstance(raw, dict):
+        msg = f"expected a mapping of sections (name, source, ...), got {type(raw).__name__}"
+        raise ConfigError(msg, where=str(path), remedy="`aeflow init` writes a complete one.")
+    try:
+        config = PipelineConfig.model_validate(raw)
+    except ValidationError as error:
+        lines = [_sentence(detail) for detail in error.errors()]
+        msg = f"{len(lines)} {'entry is' if len(lines) == 1 else 'entries are'} not valid\n  " + "\n  ".join(lines)
+        raise ConfigError(msg, where=str(path)) from error
+    return config.at(path.resolve().parent)
+
+
+def json_schema() -> dict[str, Any]:
+    """The JSON schema of a pipeline's YAML, by which editors complete and check it."""
+    schema = PipelineConfig.model_json_schema()
+    schema["$schema"] = "https://json-schema.org/draft/2020-12/schema"
+    schema["title"] = "aeflow pipeline"
+    return schema
+
+
+def dump_json(config: PipelineConfig) -> str:
+    """The config as canonical JSON (sorted keys, no spaces): what digests are made of."""
+    return json.dumps(config.model_dump(mode="json"), sort_keys=True, separators=(",", ":"))
+
+
+def _sentence(detail: ErrorDetails) -> str:
+    """One validation error as: key: what was expected, what came, the nearest known key."""
+    # Union tags such as `table` stand in pydantic's path; they are no keys of the file.
+    where = ".".join(str(part) for part in detail["loc"]) or "(whole file)"
+    if detail["type"] == "extra_forbidden":
+        key = str(detail["loc"][-1])
+        known = _known_keys(detail["loc"][:-1])
+        close = difflib.get_close_matches(key, known, n=1)
+        hint = f"; did you mean {close[0]!r}?" if close else f"; known keys: {', '.join(known)}"
+        return f"{where}: there is no such key{hint}"
+    message = detail["msg"].removeprefix("Value error, ")
+    if detail["type"] in {"missing", "value_error", "union_tag_not_found"}:
+        return f"{where}: {message[0].lower() + message[1:]}"
+    return f"{where}: {message[0].lower() + message[1:]}, got {detail['input']!r}"
+
+
+def _known_keys(loc: tuple[int | str, ...]) -> list[str]:
+    """The keys allowed at a place of the config tree."""
+    model: type[BaseModel] = PipelineConfig
+    for part in loc:
+        if str(part) in model.model_fields:
+            candidates = _models_in(model.model_fields[str(part)].annotation)
+        else:  # a union tag: choose the member that carries it
+            candidates = [m for m in candidates if _tag(m) == part]
+        if len(candidates) == 1:
+            model = candidates[0]
+    return sorted(model.model_fields)
+
+
+def _models_in(annotation: Any) -> list[type[BaseModel]]:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return [annotation]
+    return [m for arg in getattr(annotation, "__args__", ()) for m in _models_in(arg)]
+
+
+def _tag(model: type[BaseModel]) -> str:
+    for key in ("kind", "family"):
+        if key in model.model_fields:
+            return str(model.model_fields[key].default)
+    return ""

@@ -1,0 +1,112 @@
+"""One pipeline: the whole of one YAML file as one frozen value."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Self
+
+from pydantic import Field, PrivateAttr, model_validator
+
+from aeflow.config.base import Section
+from aeflow.config.models import Kind, Model
+from aeflow.config.source import BatchRule, History, ImageSource, Source, Split
+from aeflow.config.stages import (
+    Calibration,
+    Checks,
+    Compute,
+    ImagePrepare,
+    Prepare,
+    Report,
+    SeriesPrepare,
+    Training,
+)
+
+
+class PipelineConfig(Section):
+    """Everything that decides what a pipeline does. `folder` is where its YAML lies; relative
+    paths in `source` start there."""
+
+    name: str = Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,62}$")
+    """Lower-case letters, digits, - and _: it names folders and the registered model."""
+    seed: int = Field(default=0, ge=0)
+    source: Source
+    batch: BatchRule
+    history: History = History()
+    split: Split = Split()
+    checks: Checks = Checks()
+    prepare: Prepare
+    model: Model
+    training: Training = Training()
+    calibration: Calibration
+    compute: Compute = Compute()
+    report: Report = Report()
+
+    _folder: Path = PrivateAttr(default=Path())
+
+    @property
+    def kind(self) -> Kind:
+        """images or series."""
+        return "images" if isinstance(self.source, ImageSource) else "series"
+
+    @property
+    def folder(self) -> Path:
+        """The folder of the YAML file, absolute when it was loaded from one."""
+        return self._folder
+
+    @property
+    def channels(self) -> tuple[str, ...]:
+        """Names of the scored channels: the series' columns or the image's bands."""
+        if isinstance(self.source, ImageSource):
+            assert isinstance(self.prepare, ImagePrepare)
+            return ("grey",) if self.prepare.color == "grey" else ("red", "green", "blue")
+        return self.source.channels
+
+    def at(self, folder: Path) -> Self:
+        """The same config, its relative paths starting at `folder`."""
+        moved = self.model_copy()
+        moved._folder = folder
+        return moved
+
+    @model_validator(mode="after")
+    def _sections_fit_together(self) -> Self:
+        if self.prepare.kind != self.kind:
+            msg = f"source.kind {self.source.kind} needs prepare.kind {self.kind}, not {self.prepare.kind}"
+            raise ValueError(msg)
+        if self.kind not in self.model.kinds:
+            msg = f"model.family {self.model.family} takes {' or '.join(self.model.kinds)}, not {self.kind}"
+            raise ValueError(msg)
+        self._check_batch_rule()
+        unknown = sorted(set(self.checks.limits) - set(self.channels))
+        if unknown:
+            msg = f"checks.limits names {unknown}, which are no channels of {list(self.channels)}"
+            raise ValueError(msg)
+        if isinstance(self.source, ImageSource) and (self.history.first_rows or self.history.first_share):
+            msg = "history.first_rows and history.first_share are for series; choose images by batches"
+            raise ValueError(msg)
+        return self
+
+    def _check_batch_rule(self) -> None:
+        by, source = self.batch.by, self.source
+        if isinstance(source, ImageSource):
+            if by == "period":
+                msg = "batch.by period needs a time column; images come by folder, manifest or source"
+                raise ValueError(msg)
+            if by == "manifest" and (source.manifest is None or source.manifest.batch is None):
+                msg = "batch.by manifest needs source.manifest with a batch pattern"
+                raise ValueError(msg)
+            return
+        if by == "manifest":
+            msg = "batch.by manifest is for images; series come by period, folder or source"
+            raise ValueError(msg)
+        if source.kind == "sql" and by != "period":
+            msg = "batch.by must be period for a SQL source: its query is bound to :start and :end"
+            raise ValueError(msg)
+        if source.kind == "table" and by == "period" and source.time_column is None:
+            msg = "batch.by period needs source.time_column"
+            raise ValueError(msg)
+        if source.kind == "table" and source.time_column is None and not self._cadence_seconds():
+            msg = "rows without a time column are numbered by prepare.cadence_seconds: give it"
+            raise ValueError(msg)
+
+    def _cadence_seconds(self) -> float | None:
+        return self.prepare.cadence_seconds if isinstance(self.prepare, SeriesPrepare) else None

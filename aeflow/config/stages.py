@@ -1,0 +1,126 @@
+"""Checks, preparation, training, calibration, compute and report: one class a section."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, model_validator
+
+from aeflow.config.base import Section
+
+
+class Checks(Section):
+    """What is fit to score, and when a whole batch is not."""
+
+    max_quarantined_share: float = Field(default=0.2, ge=0, le=1)
+    """A batch of which more than this share is set aside is refused."""
+    max_null_share: float = Field(default=0.2, ge=0, le=1)
+    """A channel with a larger share of missing values is graded down."""
+    limits: dict[str, tuple[float, float]] = Field(default_factory=dict)
+    """Channel -> [low, high]: what the instrument can show. A row outside is set aside."""
+    range_margin: float = Field(default=0.5, ge=0)
+    """The range seen in the history is widened by this share of its width on each side before
+    values beyond it grade a channel down."""
+
+    @model_validator(mode="after")
+    def _ordered_limits(self) -> Self:
+        for channel, (low, high) in self.limits.items():
+            if not low < high:
+                msg = f"limits of {channel!r} must be [low, high] with low < high, not [{low:g}, {high:g}]"
+                raise ValueError(msg)
+        return self
+
+
+class ImagePrepare(Section):
+    """From files to arrays `(N, C, H, W)` in 0..1."""
+
+    kind: Literal["images"] = "images"
+    color: Literal["grey", "rgb"] = "grey"
+    height_px: int = Field(default=64, ge=8, le=4096)
+    width_px: int = Field(default=64, ge=8, le=4096)
+    fit: Literal["resize", "tile"] = "resize"
+    """resize: the whole image is brought to height x width; tile: it is cut into tiles of that
+    size in its own resolution, and each tile is scored."""
+    tile_overlap_px: int = Field(default=0, ge=0)
+
+    @model_validator(mode="after")
+    def _overlap_smaller_than_tile(self) -> Self:
+        if self.tile_overlap_px >= min(self.height_px, self.width_px):
+            msg = f"tile_overlap_px ({self.tile_overlap_px}) must be smaller than the tile"
+            raise ValueError(msg)
+        return self
+
+
+class SeriesPrepare(Section):
+    """From rows to windows `(N, T, C)` on a regular grid."""
+
+    kind: Literal["series"] = "series"
+    cadence_seconds: float | None = Field(default=None, gt=0)
+    """The step of the grid. None: learnt for each entity from its history (median step)."""
+    resample: Literal["nearest", "mean"] = "nearest"
+    """nearest: a row goes to the nearest grid point, the first row there counts; mean: a grid
+    point is the mean of the rows in its step."""
+    max_gap_points: int = Field(default=5, ge=0)
+    """Up to this many missing grid points are bridged by the last value, marked as not observed;
+    a longer gap ends the segment, and no window crosses it."""
+    window_points: int = Field(default=32, ge=2, le=4096)
+    train_stride_points: int = Field(default=1, ge=1)
+    """Every how many points a training window begins. Scoring always takes every point."""
+
+
+Prepare = Annotated[ImagePrepare | SeriesPrepare, Field(discriminator="kind")]
+
+
+class Training(Section):
+    """How the network is fitted. Families with a closed form use none of it."""
+
+    epochs: int = Field(default=60, ge=1)
+    batch_size: int = Field(default=64, ge=1)
+    learning_rate: float = Field(default=1e-3, gt=0)
+    weight_decay: float = Field(default=1e-5, ge=0)
+    patience_epochs: int = Field(default=6, ge=1)
+    """Stops after this many epochs without a better validation loss; the best weights are kept."""
+    precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    """auto: bfloat16 on a GPU that has it, float32 elsewhere. Scoring is always float32."""
+    max_train_windows: int | None = Field(default=None, ge=1)
+    """Draw at most this many training items per epoch (seeded). None: all."""
+
+
+class Calibration(Section):
+    """What turns scores into p-values and flags. Exactly one promise is made."""
+
+    rule: Literal["conformal", "quantile", "peaks_over_threshold"] = "conformal"
+    false_flags_per_batch: float | None = Field(default=None, gt=0)
+    """The promise: at most this many false flags (images or events) are expected in a batch."""
+    false_discovery_rate: float | None = Field(default=None, gt=0, lt=1)
+    """The promise: at most this share of the flags of a batch is false (Benjamini-Hochberg)."""
+    merge_gap_points: int = Field(default=3, ge=0)
+    """Series: flagged points at most this many grid points apart belong to one event."""
+    min_event_points: int = Field(default=1, ge=1)
+    """Series: shorter events are not flagged."""
+
+    @model_validator(mode="after")
+    def _one_promise(self) -> Self:
+        if (self.false_flags_per_batch is None) == (self.false_discovery_rate is None):
+            msg = "give exactly one promise: false_flags_per_batch or false_discovery_rate"
+            raise ValueError(msg)
+        return self
+
+
+class Compute(Section):
+    """Where and in what portions to compute. Nothing here changes a score."""
+
+    device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
+    chunk_items: int = Field(default=512, ge=1)
+    """Windows or images that go through the network at once while scoring."""
+    workers: int = Field(default=0, ge=0)
+    """Threads that decode images. 0: one per core."""
+
+
+class Report(Section):
+    """What the report shows."""
+
+    max_evidence_flags: int = Field(default=200, ge=0)
+    """Pictures and plots are kept for this many flags, the most severe first; every flag is listed."""
+    context_points: int = Field(default=60, ge=0)
+    """Series: points shown before and after an event."""

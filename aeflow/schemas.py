@@ -1,0 +1,138 @@
+"""The stored tables: column names, types and meanings. A new column may come with a new version;
+none changes its meaning.
+
+Legend: C channels. Times are UTC, microseconds. Scores: higher is more abnormal.
+"""
+
+from __future__ import annotations
+
+import pyarrow as pa
+
+VERSION = "1"
+
+TIME = pa.timestamp("us", tz="UTC")
+_EVIDENCE = pa.list_(pa.float32())
+
+SCORED = "scored"
+NOT_SCORABLE = "not_scorable"
+
+
+def _schema(kind: str, fields: list[tuple[str, pa.DataType]]) -> pa.Schema:
+    return pa.schema(fields, metadata={"aeflow.table": kind, "aeflow.schema_version": VERSION})
+
+
+_JUDGED: list[tuple[str, pa.DataType]] = [
+    ("state", pa.string()),  # scored | not_scorable
+    ("reason", pa.string()),  # a code of REASONS where not scorable
+    ("score", pa.float32()),
+    ("p_value", pa.float64()),  # of a score at least this high on normal data
+    ("severity", pa.float32()),  # 0..100; 50 is the cut
+    ("flag", pa.bool_()),
+    ("flag_id", pa.string()),  # the row of flags.parquet that this item belongs to
+    ("channel", pa.string()),  # the channel with the largest contribution
+    ("contributions", _EVIDENCE),  # (C,), sum to the score
+]
+
+SERIES_SCORES = _schema(
+    "scores",
+    [
+        ("entity", pa.string()),
+        ("timestamp", TIME),
+        *_JUDGED,
+        ("observed", _EVIDENCE),  # (C,) in the channel's unit; null where missing
+        ("expected", _EVIDENCE),  # (C,) the reconstruction in the channel's unit
+    ],
+)
+
+IMAGE_SCORES = _schema(
+    "scores",
+    [
+        ("item", pa.string()),  # path below the source's root
+        ("sha256", pa.string()),  # of the file
+        ("width_px", pa.int32()),
+        ("height_px", pa.int32()),
+        *_JUDGED,
+    ],
+)
+
+_CHANNEL_SHARE = pa.struct(
+    [
+        ("channel", pa.string()),
+        ("share", pa.float32()),  # of the score, 0..1; the shares of a flag sum to 1
+        ("contribution", pa.float32()),  # the contributions of a flag sum to its score
+        ("observed", pa.float32()),  # series: at the peak, in the channel's unit
+        ("expected", pa.float32()),
+    ]
+)
+
+_BOX = pa.struct(
+    [
+        ("x_px", pa.int32()),  # left edge in the original image
+        ("y_px", pa.int32()),  # top edge
+        ("width_px", pa.int32()),
+        ("height_px", pa.int32()),
+        ("share", pa.float32()),  # of the error map's sum that lies in the box
+    ]
+)
+
+FLAGS = _schema(
+    "flags",
+    [
+        ("flag_id", pa.string()),  # stable over revisions: made of pipeline, batch, entity and item or start
+        ("pipeline", pa.string()),
+        ("batch", pa.string()),
+        ("entity", pa.string()),  # "" for images
+        ("item", pa.string()),  # images: path below the source's root
+        ("sha256", pa.string()),  # images: of the file
+        ("start", TIME),  # series: first flagged point
+        ("peak", TIME),  # series: point with the highest score
+        ("end", TIME),  # series: last flagged point
+        ("points", pa.int32()),  # series: flagged points in the event
+        ("score", pa.float32()),  # series: at the peak
+        ("p_value", pa.float64()),
+        ("severity", pa.float32()),
+        ("channels", pa.list_(_CHANNEL_SHARE)),  # largest share first
+        ("boxes", pa.list_(_BOX)),  # images: worst regions first
+        ("image_png", pa.binary()),  # images: the item as the detector sees it, in 8 bit
+        ("reconstruction_png", pa.binary()),  # images: what was expected
+        ("heatmap_png", pa.binary()),  # images: the error map, 8-bit grey, 255 = the map's maximum
+    ],
+)
+
+QUARANTINE = _schema(
+    "quarantine",
+    [
+        ("batch", pa.string()),
+        ("entity", pa.string()),
+        ("file", pa.string()),  # path below the source's root, or the query's file
+        ("row", pa.int64()),  # 1-based data row in the file (the header is not counted); null for images
+        ("timestamp", TIME),
+        ("reason", pa.string()),  # a code of REASONS
+        ("rule", pa.string()),  # the rule in words, with its limit
+        ("detail", pa.string()),  # what came
+    ],
+)
+
+REASONS: dict[str, str] = {
+    # rows, set aside
+    "malformed_row": "the line does not have the columns of the file",
+    "bad_timestamp": "the time is missing or cannot be read",
+    "mixed_time_zone": "the time has no offset while others in the file have one",
+    "ambiguous_local_time": "the local time occurs twice or not at all (daylight saving)",
+    "bad_number": "a channel holds text that is no number",
+    "not_finite": "a channel holds an infinity",
+    "no_value": "every channel is missing",
+    "no_entity": "the entity is missing",
+    "out_of_limits": "a channel is outside what its instrument can show",
+    "duplicate_timestamp": "the entity has an earlier row of the same time",
+    # images, set aside
+    "unreadable": "the file cannot be opened",
+    "zero_bytes": "the file is empty",
+    "not_an_image": "the content is no PNG, JPEG, TIFF or BMP",
+    "truncated": "the image is damaged or cut off",
+    "too_many_pixels": "the image is larger than source.max_pixels",
+    "wrong_mode": "the pixel format cannot be converted without loss of meaning",
+    "too_small": "the image is smaller than one tile",
+    # valid, yet not scorable
+    "no_context": "the window before it is not complete (start of the data, or a gap)",
+}

@@ -1,0 +1,60 @@
+"""What comes from the environment: read here and nowhere else.
+
+Everything that aeflow or its dependencies write lies under one folder, `AEFLOW_HOME`.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+_QUIET = {
+    # No dependency reports home.
+    "DO_NOT_TRACK": "1",
+    "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "GX_ANALYTICS_ENABLED": "false",
+    # No pickle is ever loaded or written.
+    "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false",
+    "PREFECT_RESULTS_DEFAULT_SERIALIZER": "json",
+    # Prefect on SQLite writes one task run at a time by default, and locks its database for seconds.
+    "PREFECT_SERVER_SERVICES_TASK_RUN_RECORDER_BATCH_SIZE": "200",
+    "PREFECT_SERVER_SERVICES_TASK_RUN_RECORDER_READ_BATCH_SIZE": "200",
+    "PREFECT_SERVER_SERVICES_EVENT_PERSISTER_BATCH_SIZE": "500",
+    "PREFECT_SERVER_SERVICES_EVENT_PERSISTER_READ_BATCH_SIZE": "200",
+    "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "60",
+    "PREFECT_LOGGING_EXTRA_LOGGERS": "aeflow",
+    # MLflow asks git for the revision of the working directory, and warns where there is none.
+    "GIT_PYTHON_REFRESH": "quiet",
+}
+
+
+def home_for(config: Path | None = None) -> Path:
+    """The folder under which everything is written: `AEFLOW_HOME`, or `.aeflow` beside the folder
+    in which the config lies (`project/.aeflow` for `project/configs/x.yaml`)."""
+    named = os.environ.get("AEFLOW_HOME")
+    if named:
+        return Path(named).expanduser().resolve()
+    if config is None:
+        return Path(".aeflow").resolve()
+    return config.resolve().parent.parent / ".aeflow"
+
+
+def prepare_environment(home: Path) -> None:
+    """Point every dependency at `home` and switch its telemetry off, unless the user chose otherwise.
+
+    Must run before prefect, mlflow, great_expectations or matplotlib are imported: they read the
+    environment when imported.
+    """
+    folders = {
+        "PREFECT_HOME": home / "prefect",
+        "MPLCONFIGDIR": home / "cache" / "matplotlib",
+        "MLFLOW_TRACKING_URI": f"sqlite:///{home / 'mlflow.db'}",
+    }
+    for key, value in {**_QUIET, **{k: str(v) for k, v in folders.items()}}.items():
+        os.environ.setdefault(key, value)
+
+
+def prefect_api_configured() -> bool:
+    """Whether flows report to a Prefect server. Without one they run as plain functions."""
+    return bool(os.environ.get("PREFECT_API_URL"))

@@ -1,0 +1,1 @@
+"""Sources -> intake -> checks -> prepare."""

@@ -58,7 +58,9 @@ def load_config(path: Path) -> PipelineConfig:
         config = PipelineConfig.model_validate(raw)
     except ValidationError as error:
         lines = [_sentence(detail) for detail in error.errors()]
-        msg = f"{len(lines)} {'entry is' if len(lines) == 1 else 'entries are'} not valid\n  " + "\n  ".join(lines)
+        msg = f"{len(lines)} {'entry is' if len(lines) == 1 else 'entries are'} not valid\n  " + "\n  ".join(
+            lines
+        )
         raise ConfigError(msg, where=str(path)) from error
     return config.at(path.resolve().parent)
 

@@ -104,9 +104,11 @@ class PipelineConfig(Section):
         if source.kind == "table" and by == "period" and source.time_column is None:
             msg = "batch.by period needs source.time_column"
             raise ValueError(msg)
-        if source.kind == "table" and source.time_column is None and not self._cadence_seconds():
+        assert isinstance(self.prepare, SeriesPrepare)
+        step = self.prepare.cadence_seconds
+        if source.kind == "table" and source.time_column is None and step is None:
             msg = "rows without a time column are numbered by prepare.cadence_seconds: give it"
             raise ValueError(msg)
-
-    def _cadence_seconds(self) -> float | None:
-        return self.prepare.cadence_seconds if isinstance(self.prepare, SeriesPrepare) else None
+        if self.prepare.resample == "mean" and (step is None or 3600 % step):
+            msg = "prepare.resample mean needs a cadence_seconds that divides an hour, so that no step spans two batches"
+            raise ValueError(msg)

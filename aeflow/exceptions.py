@@ -8,6 +8,7 @@
         ├── SourceError         the data cannot be read as the config says
         │   └── BatchNotFound   no such batch in the source
         ├── BatchRefused        read, but too little of it is fit to score
+        ├── AlreadyRunning      a living process does the same work
         ├── DetectorError       no such detector version, or it does not fit the data
         ├── InputError          an array or argument of the wrong shape, type or value
         └── StorageError        a folder cannot be written (rights, disk full)
@@ -63,6 +64,10 @@ class BatchNotFound(SourceError):
 
 class BatchRefused(UserError):
     """The batch was read, but too little of it is fit to score."""
+
+
+class AlreadyRunning(UserError):
+    """A living process runs the same batch or training."""
 
 
 class DetectorError(UserError):

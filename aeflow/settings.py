@@ -55,6 +55,17 @@ def prepare_environment(home: Path) -> None:
         os.environ.setdefault(key, value)
 
 
+def ledger_url() -> str | None:
+    """The database of the ledger: `AEFLOW_LEDGER_URL`, such as `postgresql://user@host/db`. None: the
+    embedded one, a SQLite file in the home folder."""
+    return os.environ.get("AEFLOW_LEDGER_URL") or None
+
+
+def registry_uri() -> str | None:
+    """Where MLflow keeps registered models: `MLFLOW_REGISTRY_URI`, else `MLFLOW_TRACKING_URI`."""
+    return os.environ.get("MLFLOW_REGISTRY_URI") or os.environ.get("MLFLOW_TRACKING_URI") or None
+
+
 def prefect_api_configured() -> bool:
     """Whether flows report to a Prefect server. Without one they run as plain functions."""
     return bool(os.environ.get("PREFECT_API_URL"))

@@ -1,0 +1,1 @@
+"""Where things lie: paths, ledger, claims, atomic publish, quarantine, digests."""

@@ -1,0 +1,207 @@
+"""The ledger's tables and their database: SQLite by default, PostgreSQL by `AEFLOW_LEDGER_URL`."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+import sqlalchemy as sa
+from sqlalchemy import event, exc
+from sqlalchemy.pool import NullPool
+
+from aeflow.exceptions import StorageError
+from aeflow.store.claims import exclusive
+from aeflow.store.files import storage_errors
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+VERSION = 1
+_BUSY_SECONDS = 60
+# Any number that other users of the same PostgreSQL database do not lock by ("aefl" in ASCII).
+_CREATION_LOCK = 0x6165666C
+
+
+class UtcTime(sa.TypeDecorator[datetime]):
+    """An aware time, stored in UTC without an offset: SQLite has no other way."""
+
+    impl = sa.DateTime
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: sa.Dialect) -> datetime | None:
+        """Aware to naive UTC."""
+        del dialect
+        return None if value is None else value.astimezone(UTC).replace(tzinfo=None)
+
+    def process_result_value(self, value: datetime | None, dialect: sa.Dialect) -> datetime | None:
+        """Naive UTC to aware."""
+        del dialect
+        return None if value is None else value.replace(tzinfo=UTC)
+
+
+def _facts() -> list[sa.Column[Any]]:
+    return [
+        sa.Column("revision", sa.Integer),
+        sa.Column("report_digest", sa.String(64)),
+        sa.Column("input_digest", sa.String(64)),
+        sa.Column("config_digest", sa.String(64)),
+        sa.Column("detector_version", sa.Integer),
+        sa.Column("rows_in", sa.BigInteger),
+        sa.Column("scored", sa.BigInteger),
+        sa.Column("quarantined", sa.BigInteger),
+        sa.Column("not_scorable", sa.BigInteger),
+        sa.Column("flags", sa.BigInteger),
+    ]
+
+
+_metadata = sa.MetaData()
+
+about = sa.Table(
+    "aeflow_ledger",
+    _metadata,
+    sa.Column("version", sa.Integer, primary_key=True, autoincrement=False),
+)
+
+batches = sa.Table(
+    "batches",
+    _metadata,
+    sa.Column("pipeline", sa.Text, primary_key=True),
+    sa.Column("batch", sa.Text, primary_key=True),
+    sa.Column("state", sa.String(16), nullable=False),
+    *_facts(),
+    sa.Column("started_at", UtcTime, nullable=False),
+    sa.Column("finished_at", UtcTime),
+    sa.Column("attempts", sa.Integer, nullable=False),
+    sa.Column("message", sa.Text, nullable=False),
+)
+
+history = sa.Table(
+    "history",
+    _metadata,
+    sa.Column("id", sa.Integer, primary_key=True),
+    sa.Column("pipeline", sa.Text, nullable=False),
+    sa.Column("batch", sa.Text, nullable=False),
+    sa.Column("state", sa.String(16), nullable=False),
+    sa.Column("at", UtcTime, nullable=False),
+    *_facts(),
+    sa.Column("attempt", sa.Integer, nullable=False),
+    sa.Column("host", sa.Text, nullable=False),
+    sa.Column("pid", sa.Integer, nullable=False),
+    sa.Column("message", sa.Text, nullable=False),
+    sa.Index("history_of_batch", "pipeline", "batch", "id"),
+)
+
+
+def open_database(file: Path, url: str | None) -> sa.Engine:
+    """The ledger's database, made on first use: the SQLite file `file`, or the one at `url`.
+
+    Raises:
+        StorageError: it cannot be reached or written, or another version of aeflow made it.
+    """
+    with database_errors(url or str(file)):
+        engine = _sqlite(file) if url is None else _from_url(url)
+        if not sa.inspect(engine).has_table(about.name):
+            if engine.dialect.name == "sqlite":
+                # SQLite switches to WAL without waiting for others, so the first of them does it alone.
+                with exclusive(_database_file(engine).with_suffix(".lock")):
+                    _create(engine)
+            else:
+                _create(engine)
+        with engine.connect() as connection:
+            found = connection.execute(sa.select(about.c.version)).scalar_one()
+    if found != VERSION:
+        msg = f"expected a ledger of version {VERSION}, found version {found}"
+        raise StorageError(msg, where=_shown(url or str(file)), remedy="Use the aeflow that made it.")
+    return engine
+
+
+@contextmanager
+def database_errors(where: str) -> Iterator[None]:
+    """Turns an error of the database in the block into a `StorageError`."""
+    try:
+        yield
+    except exc.SQLAlchemyError as error:
+        reason = str(getattr(error, "orig", None) or error).strip()
+        msg = f"the ledger cannot be read or written: {reason}"
+        remedy = "Look whether the database is reachable and its disk has room; then run again."
+        raise StorageError(msg, where=_shown(where), remedy=remedy) from error
+
+
+@contextmanager
+def writing(engine: sa.Engine) -> Iterator[sa.Connection]:
+    """A transaction that reads and then writes: on SQLite it takes the write lock at once, since one
+    that upgrades from reading later is refused without waiting."""
+    with engine.execution_options(sqlite_begin="IMMEDIATE").begin() as connection:
+        yield connection
+
+
+def _sqlite(file: Path) -> sa.Engine:
+    with storage_errors(file, "make the ledger's folder"):
+        file.parent.mkdir(parents=True, exist_ok=True)
+    return _tuned(sa.create_engine(sa.URL.create("sqlite", database=str(file)), poolclass=NullPool))
+
+
+def _from_url(url: str) -> sa.Engine:
+    remedy = "AEFLOW_LEDGER_URL is sqlite:///file.db or postgresql://user@host/database."
+    try:
+        parsed = sa.make_url(url)
+        if parsed.drivername in {"postgresql", "postgres"}:
+            parsed = parsed.set(drivername="postgresql+psycopg")
+        engine = sa.create_engine(parsed, poolclass=NullPool)
+    except ModuleNotFoundError as error:
+        msg = f"the driver of the ledger's database is not installed ({error.name})"
+        raise StorageError(
+            msg, where=_shown(url), remedy="Install it: pip install 'aeflow[postgresql]'."
+        ) from error
+    except (exc.ArgumentError, exc.NoSuchModuleError) as error:
+        msg = f"expected the address of a database, got one that cannot be read ({error})"
+        raise StorageError(msg, where="AEFLOW_LEDGER_URL", remedy=remedy) from error
+    return _tuned(engine) if engine.dialect.name == "sqlite" else engine
+
+
+def _tuned(engine: sa.Engine) -> sa.Engine:
+    """SQLite for many processes: readers do not wait, writers wait for each other."""
+
+    @event.listens_for(engine, "connect")
+    def _connected(connection: Any, _record: Any) -> None:
+        connection.isolation_level = None  # sqlite3 itself begins no transaction: `_begin` does
+        connection.execute(f"PRAGMA busy_timeout = {_BUSY_SECONDS * 1000}")
+        connection.execute("PRAGMA synchronous = FULL")
+
+    @event.listens_for(engine, "begin")
+    def _begin(connection: sa.Connection) -> None:
+        mode = connection.get_execution_options().get("sqlite_begin", "DEFERRED")
+        connection.exec_driver_sql(f"BEGIN {mode}")
+
+    return engine
+
+
+def _create(engine: sa.Engine) -> None:
+    if engine.dialect.name == "sqlite":
+        connection = engine.raw_connection()
+        try:
+            connection.cursor().execute("PRAGMA journal_mode = WAL")
+        finally:
+            connection.close()
+    with writing(engine) as connection_:
+        if engine.dialect.name == "postgresql":
+            connection_.execute(sa.select(sa.func.pg_advisory_xact_lock(_CREATION_LOCK)))
+        _metadata.create_all(connection_, checkfirst=True)
+        if connection_.execute(sa.select(about.c.version)).first() is None:
+            connection_.execute(sa.insert(about).values(version=VERSION))
+
+
+def _database_file(engine: sa.Engine) -> Path:
+    from pathlib import Path  # noqa: PLC0415
+
+    return Path(engine.url.database or "")
+
+
+def _shown(where: str) -> str:
+    """The address without its password."""
+    try:
+        return sa.make_url(where).render_as_string(hide_password=True)
+    except exc.ArgumentError:
+        return where

@@ -69,3 +69,8 @@ def registry_uri() -> str | None:
 def prefect_api_configured() -> bool:
     """Whether flows report to a Prefect server. Without one they run as plain functions."""
     return bool(os.environ.get("PREFECT_API_URL"))
+
+
+def environment_value(name: str) -> str | None:
+    """The value of a variable that a pipeline's YAML names as `${NAME}`; None if it is not set."""
+    return os.environ.get(name)

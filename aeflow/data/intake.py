@@ -56,6 +56,7 @@ class Intake:
     """Series: those with at least one valid row in the batch, sorted."""
 
     def __post_init__(self) -> None:
+        """Refuse an account that does not add up."""
         aside = sum(self.quarantined.values())
         if self.rows_in != self.valid + aside or min(self.rows_in, self.valid, aside) < 0:
             msg = (

@@ -1,0 +1,389 @@
+"""Take a batch of a series in: read it once, set aside what is not fit to score, stage the rest.
+
+The folder of an intake holds `rows.parquet` (what is valid, and the context before it), sorted by
+entity, time, file and row; `quarantine.parquet`; and `intake.json`, written last.
+"""
+
+from __future__ import annotations
+
+import difflib
+import fnmatch
+import math
+import shutil
+from contextlib import contextmanager
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+import duckdb
+
+from aeflow.data import periods, sql, tables
+from aeflow.data.intake import ACCOUNT_FILE, QUARANTINE_FILE, ROWS_FILE, Intake
+from aeflow.data.readings import read_times
+from aeflow.data.row_rules import RowRules
+from aeflow.data.staged_files import Cut, Staged, stage
+from aeflow.data.staging import Layout, Span, Spool
+from aeflow.exceptions import BatchNotFound, StorageError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    import numpy as np
+
+    from aeflow.config import PipelineConfig
+
+EVERYTHING = "all"
+"""The only batch id with batch.by: source."""
+HISTORY = "history"
+"""The batch id of the rows to learn from."""
+_SCRATCH = "unfinished"
+LOOK_BACK_PERIODS = 10
+"""Without a known cadence, context is looked for at most this many periods before the batch."""
+
+
+def list_series_batches(config: PipelineConfig) -> list[str]:
+    """The ids of the batches that hold rows, in order.
+
+    For a SQL source: every period from the first to the last time in the query.
+
+    Raises:
+        SourceError: the source cannot be read, or no time in it.
+    """
+    if config.batch.by == "source":
+        return [EVERYTHING]
+    if config.batch.by == "folder":
+        return tables.list_folders(config)
+    if config.source.kind == "sql":
+        span = sql.time_span_us(config)
+        if span is None:
+            return []
+        first, last = (periods.id_at(periods.from_us(us), config.batch) for us in span)
+        return periods.ids_between(first, last, config.batch)
+    ids: set[str] = set()
+    for file in tables.find_files(config):
+        for us in _readable_times(config, file):
+            ids |= periods.ids_of(us, config.batch)
+    return sorted(ids)
+
+
+def take_in_series(
+    config: PipelineConfig,
+    batch: str,
+    folder: Path,
+    *,
+    context_points: int = 0,
+    cadence_seconds: float | None = None,
+    chunk_rows: int = tables.CHUNK_ROWS,
+) -> Intake:
+    """Stage one batch in `folder`; what an earlier intake left there is thrown away.
+
+    Context is staged for the first windows. By period: the rows in the `context_points` steps of the
+    cadence before the batch; without a cadence the last `context_points` rows of each entity, looked
+    for at most `LOOK_BACK_PERIODS` periods back. By folder: such rows of the folder before, if the
+    source has a time column and the cadence is known. A faulty row of context is left out: its own
+    batch counted it.
+
+    Args:
+        config: the pipeline.
+        batch: id of the batch.
+        folder: made if it is not there.
+        context_points: grid points wanted before the first row of the batch.
+        cadence_seconds: the step of the grid; None: that of the config, if it has one.
+        chunk_rows: how many rows are held at once; changes nothing in the result.
+
+    Returns:
+        The account; `rows_in` is 0 for a batch that exists and holds no row.
+
+    Raises:
+        BatchNotFound: the source has no such batch.
+        SourceError: the source cannot be read as the config says.
+        StorageError: the folder cannot be written.
+    """
+    cadence = cadence_seconds or getattr(config.prepare, "cadence_seconds", None)
+    reach = _us(context_points * cadence) if cadence else None
+    with _staging_folder(folder) as scratch, Spool(scratch, _layout(config)) as spool:
+        start = end = None
+        if config.batch.by == "period":
+            start, end = periods.bounds(batch, config.batch)
+            back = reach if reach is not None else LOOK_BACK_PERIODS * _us((end - start).total_seconds())
+            _spool_periods(config, [(start, end)], spool, context_us=back if context_points else 0)
+            _refuse_unknown_period(config, batch, spool)
+        else:
+            _spool_files(config, _files_of(config, batch), spool)
+            if config.batch.by == "folder" and reach:
+                _spool_folder_before(config, batch, spool, reach)
+        limit = context_points if reach is None else None
+        cut = Cut(last_context=limit)
+        staged = stage(spool, folder, batch, _rules(config), cut=cut, chunk_rows=chunk_rows)
+        return _account(config, batch, staged, spool, (start, end))
+
+
+def take_in_history(config: PipelineConfig, folder: Path, *, chunk_rows: int = tables.CHUNK_ROWS) -> Intake:
+    """Stage all rows of the batches that `config.history` selects, as one batch called "history".
+
+    `first_rows` and `first_share` count the rows of each entity in the order of time, those that are
+    set aside included; rows after that are not part of the history. Without a time column, the rows
+    of an entity are numbered on from batch to batch.
+
+    Raises:
+        BatchNotFound: the history selects no batch.
+        SourceError: the source cannot be read as the config says.
+        StorageError: the folder cannot be written.
+    """
+    chosen = select_history(config, list_series_batches(config))
+    with _staging_folder(folder) as scratch, Spool(scratch, _layout(config)) as spool:
+        if config.batch.by == "period":
+            _spool_periods(config, _contiguous(config, chosen), spool)
+        else:
+            for chosen_batch in chosen:
+                _spool_files(config, _files_of(config, chosen_batch), spool)
+        cut = Cut(first_rows=config.history.first_rows, first_share=config.history.first_share)
+        staged = stage(spool, folder, HISTORY, _rules(config), cut=cut, chunk_rows=chunk_rows)
+        return _account(config, HISTORY, staged, spool, (None, None))
+
+
+def select_history(config: PipelineConfig, ids: list[str]) -> list[str]:
+    """Those of the ids, in their order, that `config.history` chooses.
+
+    Raises:
+        BatchNotFound: it chooses none.
+    """
+    history = config.history
+    chosen = [
+        batch
+        for batch in ids
+        if (not history.batches or any(fnmatch.fnmatchcase(batch, g) for g in history.batches))
+        and (history.first is None or batch >= history.first)
+        and (history.last is None or batch <= history.last)
+    ]
+    if not chosen:
+        msg = f"history chooses none of the {len(ids)} batches of the source{_span_of(ids)}"
+        raise BatchNotFound(
+            msg, where="history", remedy="Widen history.batches, history.first, history.last."
+        )
+    return chosen
+
+
+def _rules(config: PipelineConfig) -> RowRules:
+    return RowRules.of(config.channels, config.checks.limits, config.batch.time_zone)
+
+
+def _account(
+    config: PipelineConfig,
+    batch: str,
+    staged: Staged,
+    spool: Spool,
+    period: tuple[datetime | None, datetime | None],
+) -> Intake:
+    intake = Intake(
+        folder=staged.folder,
+        batch=batch,
+        kind="series",
+        rows_in=staged.rows_in,
+        valid=staged.valid,
+        quarantined=staged.quarantined,
+        digest=staged.digest,
+        out_of_order=spool.out_of_order,
+        context_rows=staged.context_rows,
+        start=period[0],
+        end=period[1],
+        channels=config.channels,
+        entities=staged.entities,
+    )
+    intake.save()
+    return intake
+
+
+def _spool_periods(
+    config: PipelineConfig, ranges: list[tuple[datetime, datetime]], spool: Spool, *, context_us: int = 0
+) -> None:
+    spans = [Span(periods.to_us(start), periods.to_us(end)) for start, end in ranges]
+    if context_us:
+        spans.insert(0, Span(spans[0].start_us - context_us, spans[0].start_us, context=True))
+    if config.source.kind == "sql":
+        for group in _adjoining(spans):
+            _spool_query(config, spool, group)
+    else:
+        _spool_files(config, tables.find_files(config), spool, tuple(spans))
+
+
+def _spool_query(config: PipelineConfig, spool: Spool, spans: tuple[Span, ...]) -> None:
+    start, end = periods.from_us(spans[0].start_us), periods.from_us(spans[-1].end_us)
+    chunks = sql.read_cells(config, start, end, scratch=spool.folder)
+    assert config.source.kind == "sql"
+    # A row whose time cannot be read came in answer to these bounds: it belongs to this batch.
+    spool.add_file(config.source.query, chunks, spans=spans, first_time_us=lambda: spans[-1].start_us)
+
+
+def _spool_file(
+    config: PipelineConfig,
+    files: list[tables.TableFile],
+    i: int,
+    spool: Spool,
+    spans: tuple[Span, ...] | None,
+) -> None:
+    source, file = config.source, files[i]
+    assert source.kind == "table"
+    needed = (spans[0].start_us, spans[-1].end_us) if spans else None
+    columns = _layout(config).columns
+    spool.add_file(
+        file.name,
+        tables.read_cells(file, source, columns, config.batch.time_zone, span_us=needed),
+        entity=file.entity,
+        spans=spans,
+        first_time_us=lambda: _nearest_time(config, files, i, spool.last_us),
+    )
+
+
+def _nearest_time(
+    config: PipelineConfig, files: list[tables.TableFile], i: int, last_us: int | None
+) -> int | None:
+    """Where rows belong that no readable row of their file precedes: to the first one that follows
+    in the file; in a file without any, to the last of the files before, else the first of those after."""
+    own = _first_time(config, files[i])
+    if own is not None or last_us is not None:
+        return own if own is not None else last_us
+    later = (_first_time(config, file) for file in files[i + 1 :])
+    return next((us for us in later if us is not None), None)
+
+
+def _first_time(config: PipelineConfig, file: tables.TableFile) -> int | None:
+    return next((int(us[0]) for us in _readable_times(config, file) if us.size), None)
+
+
+def _readable_times(config: PipelineConfig, file: tables.TableFile) -> Iterator[np.ndarray]:
+    source, zone = config.source, config.batch.time_zone
+    assert source.kind == "table"
+    assert source.time_column is not None
+    for cells in tables.read_cells(file, source, [source.time_column], zone):
+        times = read_times(
+            cells.columns[source.time_column], zone, where=f"{file.path}, {source.time_column}"
+        )
+        yield times.us[times.readable]
+
+
+def _spool_files(
+    config: PipelineConfig,
+    files: list[tables.TableFile],
+    spool: Spool,
+    spans: tuple[Span, ...] | None = None,
+) -> None:
+    for i in range(len(files)):
+        _spool_file(config, files, i, spool, spans)
+
+
+def _spool_folder_before(config: PipelineConfig, batch: str, spool: Spool, reach_us: int) -> None:
+    source = config.source
+    assert source.kind == "table"
+    before = [name for name in tables.list_folders(config) if name < batch]
+    first = spool.first_taken_us
+    if before and first is not None and source.time_column is not None:
+        span = Span(first - reach_us, first, context=True)
+        _spool_files(config, tables.find_files(config, before[-1]), spool, (span,))
+
+
+def _files_of(config: PipelineConfig, batch: str) -> list[tables.TableFile]:
+    """The files of a batch that is no period.
+
+    Raises:
+        BatchNotFound: the source has no such batch.
+    """
+    known = list_series_batches(config)
+    if batch not in known:
+        close = difflib.get_close_matches(batch, known, n=1)
+        hint = f"; the nearest is {close[0]!r}" if close else ""
+        msg = f"the source has no such batch{_span_of(known)}{hint}"
+        raise BatchNotFound(msg, where=f"batch {batch}", remedy="Check the id and source.path.")
+    return tables.find_files(config, batch if config.batch.by == "folder" else None)
+
+
+def _refuse_unknown_period(config: PipelineConfig, batch: str, spool: Spool) -> None:
+    """A period without a row is a batch all the same, if it lies between others that hold some."""
+    if spool.rows:
+        return
+    span = spool.seen_us
+    if config.source.kind == "sql":
+        span = sql.time_span_us(config)
+    if span is None:
+        raise BatchNotFound("the source holds no row at all", where=f"batch {batch}", remedy="Check source.")
+    ids = [periods.id_at(periods.from_us(us), config.batch) for us in span]
+    if not ids[0] <= batch <= ids[1]:
+        nearest = ids[0] if batch < ids[0] else ids[1]
+        msg = f"the source has no such batch: its first is {ids[0]}, its last {ids[1]}; the nearest is {nearest}"
+        raise BatchNotFound(msg, where=f"batch {batch}", remedy="Its rows may be late, or the id wrong.")
+
+
+def _span_of(ids: list[str]) -> str:
+    return f": its first is {ids[0]}, its last {ids[-1]}" if ids else ", which is empty"
+
+
+def _contiguous(config: PipelineConfig, ids: list[str]) -> list[tuple[datetime, datetime]]:
+    """The periods of the ids, neighbours joined into one."""
+    joined: list[tuple[datetime, datetime]] = []
+    for start, end in (periods.bounds(batch, config.batch) for batch in ids):
+        if joined and joined[-1][1] == start:
+            joined[-1] = (joined[-1][0], end)
+        else:
+            joined.append((start, end))
+    return joined
+
+
+def _adjoining(spans: list[Span]) -> Iterator[tuple[Span, ...]]:
+    """Groups of spans without a hole between them: one query each."""
+    group: list[Span] = []
+    for span in spans:
+        if group and group[-1].end_us != span.start_us:
+            yield tuple(group)
+            group = []
+        group.append(span)
+    yield tuple(group)
+
+
+def _layout(config: PipelineConfig) -> Layout:
+    source = config.source
+    assert source.kind != "images"
+    layout = Layout(
+        channels=source.channels,
+        time_column=source.time_column,
+        entity_column=source.entity_column,
+        time_zone=config.batch.time_zone,
+    )
+    if source.kind == "sql" or source.time_column is not None:
+        return layout
+    first = source.first_time if source.first_time.tzinfo else source.first_time.replace(tzinfo=UTC)
+    step = getattr(config.prepare, "cadence_seconds", None)
+    assert step is not None  # the config refuses rows without time and cadence
+    return replace(layout, first_us=periods.to_us(first), step_us=step * 1e6)
+
+
+@contextmanager
+def _staging_folder(folder: Path) -> Iterator[Path]:
+    """An empty folder inside `folder` for unfinished files; gone afterwards. The account of an earlier
+    intake goes first, so that nothing half-done ever looks complete."""
+    scratch = folder / _SCRATCH
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for name in (ACCOUNT_FILE, ROWS_FILE, QUARANTINE_FILE):
+            (folder / name).unlink(missing_ok=True)
+        shutil.rmtree(scratch, ignore_errors=True)
+        scratch.mkdir()
+    except OSError as error:
+        raise _no_room(folder, error) from error
+    try:
+        yield scratch
+    except (OSError, duckdb.IOException, duckdb.OutOfMemoryException) as error:
+        # The readers turn trouble with the source into a SourceError: what is left is our own folder.
+        raise _no_room(folder, error) from error
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+
+
+def _no_room(folder: Path, error: Exception) -> StorageError:
+    reason = getattr(error, "strerror", None) or " ".join(str(error).split())[:200]
+    remedy = "Check its rights and the space left on the disk."
+    return StorageError(f"the batch cannot be staged: {reason}", where=str(folder), remedy=remedy)
+
+
+def _us(seconds: float) -> int:
+    return math.ceil(seconds * 1e6)

@@ -1,7 +1,7 @@
 """One frozen, typed tree for each pipeline; see `PipelineConfig`."""
 
 from aeflow.config.load import dump_json, find_config, json_schema, load_config
-from aeflow.config.models import Conv2d, Kind, Lstm, Model, Pca
+from aeflow.config.models import BASELINE, Conv2d, Kind, Lstm, Model, Pca
 from aeflow.config.pipeline import PipelineConfig
 from aeflow.config.source import (
     BatchRule,
@@ -25,6 +25,7 @@ from aeflow.config.stages import (
 )
 
 __all__ = [
+    "BASELINE",
     "BatchRule",
     "Calibration",
     "Checks",

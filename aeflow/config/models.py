@@ -52,3 +52,6 @@ class Pca(Section):
 
 
 Model = Annotated[Conv2d | Lstm | Pca, Field(discriminator="family")]
+
+BASELINE: Model = Pca()
+"""The linear detector that every other must beat."""

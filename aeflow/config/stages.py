@@ -89,11 +89,16 @@ class Training(Section):
 class Calibration(Section):
     """What turns scores into p-values and flags. Exactly one promise is made."""
 
-    rule: Literal["conformal", "quantile", "peaks_over_threshold"] = "conformal"
+    rule: Literal["conformal", "quantile", "peaks_over_threshold"] = "peaks_over_threshold"
+    """How scores become p-values. conformal: by rank among the calibration scores, which can promise
+    no less than one false flag in as many items; peaks_over_threshold: a generalised Pareto tail
+    beyond the 90 % quantile, which can; quantile: the cut is an interpolated quantile."""
     false_flags_per_batch: float | None = Field(default=None, gt=0)
     """The promise: at most this many false flags (images or events) are expected in a batch."""
     false_discovery_rate: float | None = Field(default=None, gt=0, lt=1)
     """The promise: at most this share of the flags of a batch is false (Benjamini-Hochberg)."""
+    items_per_batch: float | None = Field(default=None, gt=0)
+    """How many images or rows a batch is expected to hold. None: as many as those of the history."""
     merge_gap_points: int = Field(default=3, ge=0)
     """Series: flagged points at most this many grid points apart belong to one event."""
     min_event_points: int = Field(default=1, ge=1)

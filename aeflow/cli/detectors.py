@@ -1,0 +1,115 @@
+"""What concerns detectors: train, evaluate, models, promote, rollback."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from aeflow.cli.arguments import ConfigArgument, JsonOption, open_pipeline
+
+if TYPE_CHECKING:
+    from flows.train_detector import TrainedDetector
+
+
+def add_commands(app: typer.Typer) -> None:
+    """Add the commands of this module."""
+    for command in (train, evaluate, models, promote, rollback):
+        app.command()(command)
+
+
+def train(
+    config: ConfigArgument,
+    challenger: Annotated[bool, typer.Option("--challenger", help="Register only; do not let it go live.")] = False,
+    json: JsonOption = False,
+) -> None:
+    """Fit a detector on the configured history, measure and register it; it goes live if that is earned."""
+    from aeflow.cli.output import print_json
+    from aeflow.cli.progress import progress_bar
+    from flows.io_tasks import run
+    from flows.train_detector import train_detector
+
+    path = open_pipeline(config)
+    with progress_bar("training") as bar:
+        done = run(train_detector, path, go_live=not challenger, progress=bar)
+    if json:
+        print_json(done.to_json())
+    else:
+        _print_training(done)
+
+
+def evaluate(
+    config: ConfigArgument,
+    labels: Annotated[Path, typer.Option("--labels", metavar="FILE", help="CSV or Parquet with the truth.")],
+    version: Annotated[int | None, typer.Option(help="Detector version. Default: the champion.")] = None,
+    json: JsonOption = False,
+) -> None:
+    """Measure a detector against labels, beside the linear baseline and flag-everything."""
+    from aeflow.cli.output import print_evaluation, print_json
+    from flows.evaluate_detector import evaluate_detector
+
+    evaluation = evaluate_detector(open_pipeline(config), labels, version=version)
+    if json:
+        print_json(evaluation.to_json())
+    else:
+        print_evaluation(evaluation)
+
+
+def models(config: ConfigArgument, json: JsonOption = False) -> None:
+    """List the registered detectors: version, alias, figures."""
+    from aeflow import registry
+    from aeflow.cli.output import print_json, print_table
+    from aeflow.config import load_config
+
+    found = registry.versions(load_config(open_pipeline(config)).name)
+    if json:
+        print_json([v.to_json() for v in found])
+        return
+    print_table(
+        ["version", "alias", "created (UTC)", "family", "planted AUROC", "false flags on held-out"],
+        [
+            [
+                v.version,
+                ", ".join(v.aliases),
+                f"{v.created:%Y-%m-%d %H:%M}",
+                v.tags.get("family", ""),
+                _figure(v.metrics.get("planted_auroc")),
+                _figure(v.metrics.get("false_flag_share")),
+            ]
+            for v in found
+        ],
+    )
+
+
+def promote(config: ConfigArgument, version: Annotated[int, typer.Argument(metavar="VERSION")]) -> None:
+    """Let a registered detector go live."""
+    from flows.champion import promote_version
+
+    before = promote_version(open_pipeline(config), version)
+    print(f"Version {version} is the champion now{f'; before it was version {before}' if before else ''}.")
+
+
+def rollback(config: ConfigArgument) -> None:
+    """Go back to the champion before."""
+    from flows.champion import roll_back
+
+    change = roll_back(open_pipeline(config))
+    print(f"Version {change.now} is the champion again, in place of version {change.before}.")
+    if change.scored:
+        print(f"Scored by version {change.before}: {', '.join(change.scored)}.")
+        print("To score them again: aeflow score " + f"{config} --batch ID --force")
+
+
+def _figure(value: float | None) -> str:
+    return "" if value is None else f"{value:.3f}"
+
+
+def _print_training(done: TrainedDetector) -> None:
+    print(f"Detector {done.version} of {done.pipeline}, trained on {done.rows} valid rows ({done.quarantined} set aside)")
+    print(f"  in {done.epochs} epochs on {done.device}, {done.samples_per_second:,.0f} items a second.")
+    for reason in done.decision.reasons:
+        print(f"  {reason}")
+    if done.note:
+        print(f"  {done.note}")
+    print("It is the champion now." if done.live else "It is registered as challenger; the champion stays.")

@@ -1,0 +1,73 @@
+"""The entry point: the one place where an error becomes a message and an exit code."""
+
+from __future__ import annotations
+
+import errno
+import os
+import sys
+import traceback
+from pathlib import Path
+
+# Rich's own rendering of --help costs 60 ms and breaks lines in narrow terminals.
+os.environ.setdefault("TYPER_USE_RICH", "0")
+
+import typer  # noqa: E402
+
+from aeflow.cli import configure, detectors, nightly  # noqa: E402
+from aeflow.exceptions import AeflowError  # noqa: E402
+
+_YOURS, _OURS = 2, 1
+_OF_THE_MACHINE = {errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOENT}
+
+app = typer.Typer(
+    name="aeflow",
+    help="Nightly anomaly detection for images and time series.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+configure.add_commands(app)
+detectors.add_commands(app)
+nightly.add_commands(app)
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run the command line and leave the process with 0 (done), 2 (yours to mend) or 1 (ours)."""
+    sys.exit(run(sys.argv[1:] if arguments is None else arguments))
+
+
+def run(arguments: list[str]) -> int:
+    """Run the command line; returns the exit code."""
+    try:
+        app(args=arguments)
+    except SystemExit as error:  # typer's own: usage errors (2), typer.Exit, and the normal end
+        return error.code if isinstance(error.code, int) else _OURS
+    except AeflowError as error:
+        _say(f"aeflow: {error}")
+        return error.exit_code
+    except OSError as error:
+        if error.errno not in _OF_THE_MACHINE:
+            return _unexpected(error)
+        _say(f"aeflow: {error.filename or 'a file'}: {error.strerror}\n  Check the path, its rights and the free space.")
+        return _YOURS
+    except Exception as error:  # noqa: BLE001 - the last resort: a person gets a sentence, the log the rest
+        return _unexpected(error)
+    return 0
+
+
+def _unexpected(error: Exception) -> int:
+    from aeflow.settings import home_for
+
+    log = Path(os.environ.get("AEFLOW_HOME") or home_for()) / "error.log"
+    try:
+        log.parent.mkdir(parents=True, exist_ok=True)
+        log.write_text(traceback.format_exc(), encoding="utf-8")
+        kept = f"The details lie in {log}: please report them."
+    except OSError:
+        kept = "".join(traceback.format_exc())
+    _say(f"aeflow: this should not have happened: {type(error).__name__}: {error}\n  {kept}")
+    return _OURS
+
+
+def _say(message: str) -> None:
+    print(message, file=sys.stderr)

@@ -1,0 +1,166 @@
+"""What runs and is read every night: score, status, report, quarantine, verify."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from aeflow.cli.arguments import ConfigArgument, JsonOption, open_pipeline
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from flows.score_batch import ScoredBatch
+
+
+def add_commands(app: typer.Typer) -> None:
+    """Add the commands of this module."""
+    for command in (score, status, report, quarantine, verify):
+        app.command()(command)
+
+
+def score(
+    config: ConfigArgument,
+    batch: Annotated[str | None, typer.Option("--batch", metavar="ID", help="Score this batch.")] = None,
+    first: Annotated[str | None, typer.Option("--from", metavar="ID", help="Score the batches from this one on.")] = None,
+    last: Annotated[str | None, typer.Option("--to", metavar="ID", help="... up to this one.")] = None,
+    pending: Annotated[bool, typer.Option("--pending", help="Score every batch that has no report.")] = False,
+    version: Annotated[int | None, typer.Option(help="Detector version. Default: the champion.")] = None,
+    force: Annotated[bool, typer.Option("--force", help="Score again although nothing changed.")] = False,
+    json: JsonOption = False,
+) -> None:
+    """Score batches and publish their reports. Running it again changes nothing that was right."""
+    from aeflow.cli.output import print_json
+    from aeflow.cli.progress import progress_bar
+    from aeflow.exceptions import UserError
+    from flows.backlog import choose_batches
+    from flows.io_tasks import run
+    from flows.score_batch import score_batch
+
+    path = open_pipeline(config)
+    results: list[ScoredBatch] = []
+    failures: list[tuple[str, UserError]] = []
+    chosen = choose_batches(path, batch=batch, first=first, last=last, pending=pending)
+    for number, name in enumerate(chosen):
+        try:
+            with progress_bar(f"{name} ({number + 1}/{len(chosen)})") as bar:
+                done = run(score_batch, path, name, version=version, force=force, progress=bar)
+        except UserError as error:
+            if len(chosen) == 1:
+                raise
+            failures.append((name, error))
+            continue
+        results.append(done)
+        if not json:
+            _print_outcome(done)
+    if json:
+        print_json([done.to_json() for done in results])
+    elif not chosen:
+        print("Nothing to do: every batch of the source has a report.")
+    for name, error in failures:
+        typer.echo(f"aeflow: batch {name}: {error}", err=True)
+    if failures:
+        raise typer.Exit(2)
+
+
+def status(config: ConfigArgument, json: JsonOption = False) -> None:
+    """Show every batch and its state: published, refused, failed, running, missing."""
+    from aeflow.cli.output import print_json, print_table
+    from flows.backlog import read_status
+
+    rows = read_status(open_pipeline(config))
+    if json:
+        print_json([row.to_json() for row in rows])
+        return
+    print_table(
+        ["batch", "state", "scored", "not scorable", "set aside", "flags", "detector", "revision", "note"],
+        [row.cells() for row in rows],
+    )
+
+
+def report(
+    config: ConfigArgument,
+    batch: Annotated[str | None, typer.Option("--batch", metavar="ID", help="Default: the last one published.")] = None,
+    json: JsonOption = False,
+) -> None:
+    """Tell what the last night brought, and where its files are."""
+    from aeflow.cli.output import print_json, print_report
+    from aeflow.report.summary import read_summary
+
+    folder = _report_folder(open_pipeline(config), batch)
+    summary = read_summary(folder)
+    if json:
+        print_json(summary.model_dump(mode="json") | {"folder": str(folder)})
+    else:
+        print_report(summary, folder)
+
+
+def quarantine(
+    config: ConfigArgument,
+    batch: Annotated[str | None, typer.Option("--batch", metavar="ID", help="Only this batch.")] = None,
+    replay: Annotated[bool, typer.Option("--replay", help="Take the batches in again, once their data are mended.")] = False,
+    json: JsonOption = False,
+) -> None:
+    """Show what was set aside, why and where; --replay scores those batches again."""
+    from aeflow.cli.output import print_json, print_table
+    from flows.backlog import read_quarantine
+
+    path = open_pipeline(config)
+    rows = read_quarantine(path, batch)
+    if replay:
+        _replay(path, sorted({row["batch"] for row in rows}))
+    elif json:
+        print_json(rows)
+    elif not rows:
+        print("Nothing is set aside.")
+    else:
+        print_table(
+            ["batch", "file", "row", "reason", "rule", "what came"],
+            [[r["batch"], r["file"], r["row"], r["reason"], r["rule"], r["detail"]] for r in rows],
+        )
+
+
+def verify(
+    config: ConfigArgument,
+    batch: Annotated[str, typer.Option("--batch", metavar="ID", help="The published batch to prove.")],
+) -> None:
+    """Score a published batch again from its receipt and say whether it comes out identical."""
+    from flows.verify_batch import verify_batch
+
+    differences = verify_batch(open_pipeline(config), batch)
+    if not differences:
+        print(f"Batch {batch}: identical. Data, config, detector and every published file are as the receipt says.")
+        return
+    print(f"Batch {batch}: not identical.")
+    for difference in differences:
+        print(f"  {difference}")
+    raise typer.Exit(1)
+
+
+def _replay(config: Path, batches: list[str]) -> None:
+    from flows.io_tasks import run
+    from flows.score_batch import score_batch
+
+    if not batches:
+        print("Nothing is set aside.")
+    for name in batches:
+        _print_outcome(run(score_batch, config, name))
+
+
+def _report_folder(config: Path, batch: str | None) -> Path:
+    from aeflow.exceptions import BatchNotFound
+    from flows.backlog import paths_of
+
+    paths = paths_of(config)
+    published = paths.published()
+    if not published or (batch is not None and batch not in published):
+        what = f"a report of batch {batch}" if batch else "a published report"
+        known = f"Published are: {', '.join(published[-10:])}." if published else "Score a batch first: aeflow score"
+        raise BatchNotFound(f"expected {what}, and there is none", where=str(paths.reports), remedy=known)
+    return paths.report(batch or published[-1])
+
+
+def _print_outcome(done: ScoredBatch) -> None:
+    print(done.sentence())
+    print(f"  {'report' if done.changed else 'unchanged'}: {done.folder / 'report.html'}")

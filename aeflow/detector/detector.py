@@ -1,0 +1,109 @@
+"""A detector: one frozen value that holds everything a score and a flag depend on.
+
+Network, scaling, spread of the errors, calibration, what a normal batch looks like, and the config
+it was made from. A network alone would mean nothing: its error has no unit and no cut.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from aeflow.config import SeriesPrepare
+from aeflow.data.series import context_points
+from aeflow.data.take_in import Context
+from aeflow.detector.image_scores import ArrayScores, ImageNormal, score_images
+from aeflow.detector.series_scores import SeriesNormal, WindowScores, score_series
+from aeflow.exceptions import DetectorError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    import torch
+    from numpy.typing import NDArray
+
+    from aeflow.config import PipelineConfig
+    from aeflow.data.reference import Reference
+    from aeflow.data.series import SeriesInputs
+    from aeflow.models.autoencoder import Autoencoder
+    from aeflow.numerics.calibration import Calibration
+
+
+@dataclass(frozen=True)
+class FittedOn:
+    """What the detector has seen, so that an evaluation can leave it out.
+
+    digest: of the history's valid content. rows: rows or images of it.
+    items: `(n,)` uint64, first 8 bytes of the SHA-256 of each image that trained, stopped or
+        calibrated; groups: the same of the names of their groups.
+    until_us: series: entity -> time of the last such row.
+    """
+
+    digest: str
+    rows: int
+    seed: int
+    items: NDArray[np.uint64]
+    groups: NDArray[np.uint64]
+    until_us: Mapping[str, int]
+
+
+@dataclass(frozen=True)
+class Detector:
+    """See the module. `entity_calibrations` serve entities with enough calibration scores of their
+    own; `calibration` makes the promise and serves all others."""
+
+    config: PipelineConfig
+    network: Autoencoder
+    normal: SeriesNormal | ImageNormal
+    calibration: Calibration
+    entity_calibrations: Mapping[str, Calibration]
+    reference: Reference
+    fitted_on: FittedOn
+
+    def __post_init__(self) -> None:
+        """A detector never trains."""
+        self.network.eval()
+
+    def score_series(self, inputs: SeriesInputs, *, device: torch.device, chunk_items: int) -> WindowScores:
+        """Score of the last point of every window of `inputs`, float32, higher is more abnormal."""
+        assert isinstance(self.normal, SeriesNormal)
+        return score_series(self.normal, self.network, inputs, device=device, chunk_items=chunk_items)
+
+    def score_images(
+        self, pixels: NDArray[np.uint8] | NDArray[np.float32], *, device: torch.device, chunk_items: int
+    ) -> ArrayScores:
+        """Score and error map of each array `(N, C, H, W)`, float32, higher is more abnormal."""
+        assert isinstance(self.normal, ImageNormal)
+        return score_images(self.normal, self.network, pixels, device=device, chunk_items=chunk_items)
+
+    def p_values(self, scores: NDArray[np.float32], entity: str = "") -> NDArray[np.float64]:
+        """How often normal data of the entity score at least as high, `(N,)` in 0..1."""
+        return self.entity_calibrations.get(entity, self.calibration).p_values(scores)
+
+    def check_fits(self, config: PipelineConfig) -> None:
+        """Refuse to score a pipeline whose data no longer look as they did in training.
+
+        Raises:
+            DetectorError: other channels, or a preparation that the network was not trained on.
+        """
+        mine = (list(self.config.channels), self.config.prepare)
+        yours = (list(config.channels), config.prepare)
+        for what, trained, configured in zip(("channels", "prepare"), mine, yours, strict=True):
+            if trained != configured:
+                raise DetectorError(
+                    f"the detector was trained with {what} {trained}, the config now says {configured}",
+                    where=f"pipeline {config.name}",
+                    remedy="Put the config back, or train a detector for it: aeflow train",
+                )
+
+    @property
+    def context(self) -> Context:
+        """How far before a batch the first of its scores looks back."""
+        if not isinstance(self.normal, SeriesNormal):
+            return Context()
+        assert isinstance(self.config.prepare, SeriesPrepare)
+        cadences = self.normal.cadences
+        longest = max(c.step_us for c in [cadences.default, *cadences.known.values()])
+        return Context(context_points(self.config.prepare), longest / 1e6)

@@ -1,0 +1,136 @@
+"""Fit a detector of either kind: one door for the config's own model and for the baseline."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from aeflow.data.reference import learn_reference
+from aeflow.data.splits import TEST
+from aeflow.detector import image_fitting, series_fitting
+from aeflow.detector.detector import Detector, FittedOn
+from aeflow.detector.image_fitting import ImageHistory
+from aeflow.detector.series_fitting import SeriesHistory
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+    from pathlib import Path
+
+    import torch
+    from numpy.typing import NDArray
+
+    from aeflow.config import Model, PipelineConfig
+    from aeflow.data.intake import Intake
+    from aeflow.data.reference import Reference
+    from aeflow.training.loop import Progress, TrainingResult
+
+History = SeriesHistory | ImageHistory
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """A detector, how its training went, and the scores of the parts that trained nothing."""
+
+    detector: Detector
+    training: TrainingResult
+    calibration_scores: NDArray[np.float32]
+    test_scores: NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class TrainingData:
+    """A staged history, prepared; what every model of one training run is fitted to.
+
+    items_per_batch: images or rows that a batch is expected to hold.
+    """
+
+    history: History
+    reference: Reference
+    fitted_on: FittedOn
+    items_per_batch: float
+
+
+def prepare(config: PipelineConfig, intake: Intake, *, batches: int) -> TrainingData:
+    """The staged history as arrays; `batches` is how many batches it is made of.
+
+    Raises:
+        DetectorError: it holds nothing to learn from.
+    """
+    items_per_batch = config.calibration.items_per_batch or max(1.0, intake.valid / batches)
+    reference = learn_reference(config, intake)
+    if config.kind == "images":
+        images = image_fitting.prepare_history(config, intake)
+        return TrainingData(images, reference, _fitted_on_images(config, intake, images), items_per_batch)
+    series = series_fitting.prepare_history(config, intake.rows_path)
+    return TrainingData(series, reference, _fitted_on_series(config, intake, series), items_per_batch)
+
+
+def fit(
+    config: PipelineConfig,
+    model: Model,
+    data: TrainingData,
+    *,
+    device: torch.device,
+    checkpoint: Path | None = None,
+    progress: Callable[[Progress], None] | None = None,
+) -> Fitted:
+    """Fit `model` to the prepared history.
+
+    Raises:
+        DetectorError: a part of the history is too short.
+    """
+    config = config.model_copy(update={"model": model}).at(config.folder)
+    if isinstance(data.history, ImageHistory):
+        images = image_fitting.fit_images(
+            config, model, data.history, items_per_batch=data.items_per_batch, device=device,
+            fingerprint=data.fitted_on.digest, checkpoint=checkpoint, progress=progress,
+        )
+        found, own = images, {}
+    else:
+        series = series_fitting.fit_series(
+            config, model, data.history, items_per_batch=data.items_per_batch, device=device,
+            fingerprint=data.fitted_on.digest, checkpoint=checkpoint, progress=progress,
+        )
+        found, own = series, series.entity_calibrations
+    detector = Detector(
+        config=config,
+        network=found.network,
+        normal=found.normal,
+        calibration=found.calibration,
+        entity_calibrations=own,
+        reference=data.reference,
+        fitted_on=data.fitted_on,
+    )
+    return Fitted(detector, found.training, found.calibration_scores, found.test_scores)
+
+
+def fingerprints(names: Iterable[str]) -> NDArray[np.uint64]:
+    """Eight bytes of each name's SHA-256, sorted, `(n,)`: enough to know a name again."""
+    prefixes = {int.from_bytes(hashlib.sha256(name.encode()).digest()[:8]) for name in names}
+    return np.array(sorted(prefixes), dtype=np.uint64)
+
+
+def _fitted_on_images(config: PipelineConfig, intake: Intake, history: ImageHistory) -> FittedOn:
+    used = np.unique(history.item[history.part != TEST])
+    groups = {history.groups[i] for i in used} - {None}
+    return FittedOn(
+        digest=intake.digest,
+        rows=intake.valid,
+        seed=config.seed,
+        items=fingerprints(history.sha256[i] for i in used),
+        groups=fingerprints(str(g) for g in groups),
+        until_us={},
+    )
+
+
+def _fitted_on_series(config: PipelineConfig, intake: Intake, history: SeriesHistory) -> FittedOn:
+    grid, used = history.grid, history.part != TEST
+    until = {
+        name: int(grid.time_us[used & (grid.entity == code)].max(initial=-(2**62)))
+        for code, name in enumerate(grid.entities)
+    }
+    nothing = np.empty(0, dtype=np.uint64)
+    return FittedOn(intake.digest, intake.valid, config.seed, nothing, nothing, until)

@@ -1,0 +1,175 @@
+"""Fit an image detector to a staged history; the parts serve as in `series_fitting`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pyarrow.parquet as pq
+
+from aeflow.config import ImagePrepare
+from aeflow.data.images import iter_images
+from aeflow.data.splits import CALIBRATION, TEST, TRAIN, VALIDATION, split_groups
+from aeflow.detector.image_scores import ImageNormal, as_unit, reconstruct, score_images
+from aeflow.exceptions import DetectorError
+from aeflow.models.catalog import build
+from aeflow.numerics.calibration import Calibration, fit_calibration
+from aeflow.training.items import ImageItems
+from aeflow.training.loop import TrainingResult, fit_network
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    import torch
+    from numpy.typing import NDArray
+
+    from aeflow.config import Model, PipelineConfig
+    from aeflow.data.intake import Intake
+    from aeflow.models.autoencoder import Autoencoder
+    from aeflow.training.loop import Progress
+
+# A band that is reconstructed perfectly would make every later speck infinitely abnormal.
+_SMALLEST_SPREAD = np.float32(1 / 255)
+
+
+@dataclass(frozen=True)
+class ImageHistory:
+    """The arrays of a history, `pixels` `(N, C, H, W)` as prepared, and for each the number of its
+    image `item` `(N,)` and its `part` `(N,)` (codes of `aeflow.data.splits`)."""
+
+    pixels: NDArray[np.uint8] | NDArray[np.float32]
+    item: NDArray[np.int64]
+    part: NDArray[np.int8]
+    sha256: tuple[str, ...]
+    groups: tuple[str | None, ...]
+
+    def of(self, part: int) -> NDArray[np.uint8] | NDArray[np.float32]:
+        """The arrays of one part."""
+        return self.pixels[self.part == part]
+
+
+@dataclass(frozen=True)
+class ImageFit:
+    """What fitting yields: the parts of a `Detector`, and the held-out scores it is judged by."""
+
+    normal: ImageNormal
+    network: Autoencoder
+    calibration: Calibration
+    training: TrainingResult
+    calibration_scores: NDArray[np.float32]
+    test_scores: NDArray[np.float32]
+
+
+def prepare_history(config: PipelineConfig, intake: Intake) -> ImageHistory:
+    """The staged history as arrays in memory (1 byte a value), whole groups to one part.
+
+    Files that turn out damaged are left out: the intake's record of them stands in the quarantine.
+
+    Raises:
+        DetectorError: there are no images.
+    """
+    staged = pq.read_table(intake.rows_path, columns=["sha256", "group"])
+    pixels: list[NDArray[np.uint8] | NDArray[np.float32]] = []
+    item: list[NDArray[np.int64]] = []
+    for inputs in iter_images(
+        config, intake, chunk_items=config.compute.chunk_items, workers=config.compute.workers
+    ):
+        pixels.append(inputs.pixels)
+        item.append(inputs.item)
+    if not pixels:
+        raise DetectorError(
+            "the history holds no valid image to learn from",
+            where=f"pipeline {config.name}",
+            remedy="Widen `history` in the config, or see `aeflow quarantine`.",
+        )
+    sha256 = tuple(staged["sha256"].to_pylist())
+    groups = tuple(staged["group"].to_pylist())
+    part_of_item = split_groups(groups, sha256, config.split, config.seed)
+    index = np.concatenate(item)
+    return ImageHistory(np.concatenate(pixels), index, part_of_item[index], sha256, groups)
+
+
+def fit_images(
+    config: PipelineConfig,
+    model: Model,
+    history: ImageHistory,
+    *,
+    items_per_batch: float,
+    device: torch.device,
+    fingerprint: str = "",
+    checkpoint: Path | None = None,
+    progress: Callable[[Progress], None] | None = None,
+) -> ImageFit:
+    """Fit `model` (the config's own, or the baseline) to `history`.
+
+    Raises:
+        DetectorError: a part of the history holds no image.
+    """
+    assert isinstance(config.prepare, ImagePrepare)
+    _check_parts(config, history)
+    network = build(model, history.pixels.shape[1:])
+    result = fit_network(
+        network,
+        ImageItems(history.of(TRAIN)),
+        ImageItems(history.of(VALIDATION)),
+        training=config.training,
+        seed=config.seed,
+        device=device,
+        checkpoint=checkpoint,
+        fingerprint=fingerprint,
+        progress=progress,
+    )
+    network.eval()
+    chunk = config.compute.chunk_items
+    normal = ImageNormal(_spread(network, history.of(VALIDATION), device, chunk))
+
+    def scores(part: int) -> NDArray[np.float32]:
+        found = score_images(normal, network, history.of(part), device=device, chunk_items=chunk)
+        return best_of_items(found.score, history.item[history.part == part])
+
+    calibration_scores = scores(CALIBRATION)
+    promise = config.calibration
+    calibration = fit_calibration(
+        calibration_scores,
+        rule=promise.rule,
+        false_flags_per_batch=promise.false_flags_per_batch,
+        false_discovery_rate=promise.false_discovery_rate,
+        items_per_batch=items_per_batch,
+    )
+    return ImageFit(normal, network, calibration, result, calibration_scores, scores(TEST))
+
+
+def best_of_items(score: NDArray[np.float32], item: NDArray[np.int64]) -> NDArray[np.float32]:
+    """The highest score of the arrays (tiles) of each image, in the order of images."""
+    _, number = np.unique(item, return_inverse=True)
+    highest = np.full(number.max(initial=-1) + 1, -np.inf, dtype=np.float32)
+    np.maximum.at(highest, number, score)
+    return highest
+
+
+def _spread(
+    network: Autoencoder,
+    pixels: NDArray[np.uint8] | NDArray[np.float32],
+    device: torch.device,
+    chunk_items: int,
+) -> NDArray[np.float32]:
+    """Root mean square of the residuals of each band, `(C,)`, in portions of fixed memory."""
+    total = np.zeros(pixels.shape[1])
+    for begin in range(0, len(pixels), chunk_items):
+        images = as_unit(pixels[begin : begin + chunk_items])
+        reconstruction, _ = reconstruct(network, images, device=device, chunk_items=chunk_items)
+        total += ((images - reconstruction) ** 2).sum(axis=(0, 2, 3), dtype=np.float64)
+    spread = np.sqrt(total / (pixels.size / pixels.shape[1]))
+    return np.maximum(spread, _SMALLEST_SPREAD).astype(np.float32)
+
+
+def _check_parts(config: PipelineConfig, history: ImageHistory) -> None:
+    for name, part in (("train", TRAIN), ("validation", VALIDATION), ("calibration", CALIBRATION)):
+        if not (history.part == part).any():
+            raise DetectorError(
+                f"the {name} part of the history holds no image ({len(history.sha256)} images in all)",
+                where=f"pipeline {config.name}",
+                remedy="Give more history, or a larger share in `split`.",
+            )

@@ -1,0 +1,194 @@
+"""Fit a series detector to a staged history.
+
+Each part of the history serves one purpose: train fits the scaling and the weights, validation stops
+the training and fits the spread of the errors, calibration fits the cut, test measures.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from aeflow.config import SeriesPrepare
+from aeflow.data.series import Cadences, HistoryGrid, history_grid, learn_cadences
+from aeflow.data.splits import CALIBRATION, TEST, TRAIN, VALIDATION, split_time
+from aeflow.detector.series_scores import SeriesNormal, network_input, residuals
+from aeflow.exceptions import DetectorError
+from aeflow.models.catalog import build
+from aeflow.numerics.calibration import Calibration, fit_calibration
+from aeflow.numerics.reconstruction_error import fit_spread, series_scores
+from aeflow.numerics.scaling import fit_robust_scale
+from aeflow.training.items import WindowItems
+from aeflow.training.loop import TrainingResult, fit_network
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    import torch
+    from numpy.typing import NDArray
+
+    from aeflow.config import Model, PipelineConfig
+    from aeflow.models.autoencoder import Autoencoder
+    from aeflow.training.loop import Progress
+
+# With fewer calibration scores of its own an entity's tail is a guess; it shares the pooled one.
+_OWN_CALIBRATION = 500
+
+
+@dataclass(frozen=True)
+class SeriesHistory:
+    """A history on the grid, shared out: `part` `(L,)` int8 codes of `aeflow.data.splits`."""
+
+    grid: HistoryGrid
+    part: NDArray[np.int8]
+    cadences: Cadences
+
+
+@dataclass(frozen=True)
+class SeriesFit:
+    """What fitting yields: the parts of a `Detector`, and the held-out scores it is judged by."""
+
+    normal: SeriesNormal
+    network: Autoencoder
+    calibration: Calibration
+    entity_calibrations: dict[str, Calibration]
+    training: TrainingResult
+    calibration_scores: NDArray[np.float32]
+    test_scores: NDArray[np.float32]
+
+
+def prepare_history(config: PipelineConfig, rows: Path) -> SeriesHistory:
+    """The staged history on the grid, each entity cut into consecutive parts in time.
+
+    Raises:
+        DetectorError: there are no rows.
+    """
+    assert isinstance(config.prepare, SeriesPrepare)
+    cadences = learn_cadences(rows, config.prepare)
+    grid = history_grid(rows, config.prepare, cadences, len(config.channels))
+    if grid.slot.size == 0:
+        raise DetectorError(
+            "the history holds no valid row to learn from",
+            where=f"pipeline {config.name}",
+            remedy="Widen `history` in the config, or see `aeflow quarantine`.",
+        )
+    return SeriesHistory(grid, split_time(grid.entity, config.split), cadences)
+
+
+def fit_series(
+    config: PipelineConfig,
+    model: Model,
+    history: SeriesHistory,
+    *,
+    items_per_batch: float,
+    device: torch.device,
+    fingerprint: str = "",
+    checkpoint: Path | None = None,
+    progress: Callable[[Progress], None] | None = None,
+) -> SeriesFit:
+    """Fit `model` (the config's own, or the baseline) to `history`.
+
+    Raises:
+        DetectorError: a part of the history holds no whole window.
+    """
+    assert isinstance(config.prepare, SeriesPrepare)
+    grid, window = history.grid, config.prepare.window_points
+    entities = len(grid.entities)
+    in_train = history.part == TRAIN
+    scale = fit_robust_scale(
+        np.where(grid.observed & in_train[:, None], grid.values, np.nan), grid.entity, entities
+    )
+    scaled = scale.apply(grid.values, grid.entity)
+
+    ends = {code: _ends(config, history, code) for code in (TRAIN, VALIDATION, CALIBRATION, TEST)}
+    flat = network_input(scaled)
+    network = build(model, (window, len(config.channels)))
+    result = fit_network(
+        network,
+        WindowItems(flat, grid.observed, ends[TRAIN], window),
+        WindowItems(flat, grid.observed, ends[VALIDATION], window),
+        training=config.training,
+        seed=config.seed,
+        device=device,
+        checkpoint=checkpoint,
+        fingerprint=fingerprint,
+        progress=progress,
+    )
+    network.eval()
+
+    def found(part: int):  # noqa: ANN202
+        return residuals(
+            network,
+            scaled,
+            grid.observed,
+            ends[part],
+            window,
+            device=device,
+            chunk_items=config.compute.chunk_items,
+        )
+
+    held_out = found(VALIDATION)
+    spread = fit_spread(held_out.residual, held_out.observed, grid.entity[ends[VALIDATION]], entities)
+
+    def scores(part: int) -> NDArray[np.float32]:
+        seen = found(part)
+        score, _ = series_scores(
+            seen.residual, seen.observed, spread[grid.entity[ends[part]]], extra=seen.latent
+        )
+        return score
+
+    calibration_scores = scores(CALIBRATION)
+    entity = grid.entity[ends[CALIBRATION]]
+    calibration = _fit(config, calibration_scores, items_per_batch, entity, grid.slot[ends[CALIBRATION]])
+    own = {
+        name: _fit(config, calibration_scores[entity == code], items_per_batch / entities)
+        for code, name in enumerate(grid.entities)
+        if entities > 1 and (entity == code).sum() >= _OWN_CALIBRATION
+    }
+    normal = SeriesNormal(grid.entities, history.cadences, scale, spread)
+    return SeriesFit(normal, network, calibration, own, result, calibration_scores, scores(TEST))
+
+
+def _ends(config: PipelineConfig, history: SeriesHistory, part: int) -> NDArray[np.int64]:
+    """Ends of the windows of a part. Training windows lie inside it; the others may begin before it,
+    since only their last point counts."""
+    assert isinstance(config.prepare, SeriesPrepare)
+    names = {TRAIN: "train", VALIDATION: "validation", CALIBRATION: "calibration", TEST: "test"}
+    window = config.prepare.window_points
+    ends = history.grid.window_ends(
+        window,
+        part=history.part == part,
+        inside=part == TRAIN,
+        stride=config.prepare.train_stride_points if part == TRAIN else 1,
+    )
+    if ends.size == 0 and part != TEST:
+        raise DetectorError(
+            f"the {names[part]} part of the history ({int((history.part == part).sum())} grid points of "
+            f"{len(history.grid.entities)} entities) holds no whole window of {window} points",
+            where=f"pipeline {config.name}",
+            remedy="Give more history, a smaller prepare.window_points, or a larger share in `split`.",
+        )
+    return ends
+
+
+def _fit(
+    config: PipelineConfig,
+    scores: NDArray[np.float32],
+    items_per_batch: float,
+    entity: NDArray[np.int32] | None = None,
+    slot: NDArray[np.int64] | None = None,
+) -> Calibration:
+    promise = config.calibration
+    return fit_calibration(
+        scores,
+        rule=promise.rule,
+        false_flags_per_batch=promise.false_flags_per_batch,
+        false_discovery_rate=promise.false_discovery_rate,
+        items_per_batch=items_per_batch,
+        sequence=None if entity is None or slot is None else (entity, slot),
+        merge_gap=promise.merge_gap_points,
+        min_points=promise.min_event_points,
+    )

@@ -1,0 +1,143 @@
+"""Scores of series windows: what the network did not expect of each window's last point.
+
+A score looks back only: the window that ends at a point decides it, so where a batch ends changes
+nothing. Legend: N windows, T points, C channels, L grid points, E entities.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+
+from aeflow.numerics.reconstruction_error import series_scores
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from numpy.typing import NDArray
+
+    from aeflow.data.series import Cadences, SeriesInputs
+    from aeflow.models.autoencoder import Autoencoder
+    from aeflow.numerics.scaling import RobustScale
+
+# The network sees no value beyond so many robust deviations: far outside what it learnt, its output
+# says nothing. The error is taken against the value itself, so a large fault keeps a large score.
+_INPUT_LIMIT = 8.0
+
+
+@dataclass(frozen=True)
+class SeriesNormal:
+    """What was learnt of the series beside the network.
+
+    entities: the names behind the rows of `scale` and `spread`; their last row serves new entities.
+    spread: `(E + 1, C)` float32, root mean square of the held-out residuals in scaled units.
+    """
+
+    entities: tuple[str, ...]
+    cadences: Cadences
+    scale: RobustScale
+    spread: NDArray[np.float32]
+
+    def codes(self, names: tuple[str, ...]) -> NDArray[np.int64]:
+        """Row of each entity in `scale` and `spread`; -1, the last row, for new ones."""
+        known = {name: code for code, name in enumerate(self.entities)}
+        return np.array([known.get(name, -1) for name in names], dtype=np.int64)
+
+
+@dataclass(frozen=True)
+class WindowScores:
+    """score `(N,)`, contributions `(N, C)` that sum to it, expected `(N, C)` in the channel's unit."""
+
+    score: NDArray[np.float32]
+    contributions: NDArray[np.float32]
+    expected: NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Residuals:
+    """Of the last point of each window, in scaled units: residual, reconstruction and the additive
+    parts of the latent statistic, each `(N, C)` float32; observed `(N, C)` bool."""
+
+    residual: NDArray[np.float32]
+    reconstruction: NDArray[np.float32]
+    latent: NDArray[np.float32] | None
+    observed: NDArray[np.bool_]
+
+
+def network_input(scaled: NDArray[np.float32]) -> NDArray[np.float32]:
+    """What the network sees of scaled values with NaN where nothing is known: limited, NaN as 0."""
+    return np.nan_to_num(np.clip(scaled, -_INPUT_LIMIT, _INPUT_LIMIT), nan=0.0).astype(np.float32)
+
+
+def residuals(
+    network: Autoencoder,
+    scaled: NDArray[np.float32],
+    observed: NDArray[np.bool_],
+    ends: NDArray[np.int64],
+    window: int,
+    *,
+    device: torch.device,
+    chunk_items: int,
+) -> Residuals:
+    """Run the windows that end at `ends` `(N,)` of the flat grid `(L, C)` through the network."""
+    channels = scaled.shape[1]
+    if ends.size == 0:
+        nothing = np.empty((0, channels), dtype=np.float32)
+        return Residuals(nothing, nothing, None, np.empty((0, channels), dtype=bool))
+    last: list[NDArray[np.float32]] = []
+    latent: list[NDArray[np.float32]] = []
+    with torch.inference_mode():
+        for x, mask in _windows(network_input(scaled), observed, ends, window, device, chunk_items):
+            last.append(network(x, mask).items[:, -1].float().cpu().numpy())
+            parts = network.latent_contributions(x, mask)
+            if parts is not None:
+                latent.append((parts.sum(dim=1) / network.code_size).float().cpu().numpy())
+    reconstruction = np.concatenate(last)
+    seen = observed[ends]
+    residual = np.where(seen, scaled[ends] - reconstruction, np.float32(0)).astype(np.float32)
+    return Residuals(residual, reconstruction, np.concatenate(latent) if latent else None, seen)
+
+
+def _windows(
+    values: NDArray[np.float32],
+    observed: NDArray[np.bool_],
+    ends: NDArray[np.int64],
+    window: int,
+    device: torch.device,
+    chunk_items: int,
+) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+    """The windows in portions `(B, T, C)`, gathered from strided views of the flat arrays."""
+    flat = torch.from_numpy(values).to(device).unfold(0, window, 1)
+    mask = torch.from_numpy(observed).to(device).unfold(0, window, 1)
+    first = torch.from_numpy(ends - window + 1).to(device)
+    for begin in range(0, ends.size, chunk_items):
+        index = first[begin : begin + chunk_items]
+        yield (
+            flat.index_select(0, index).transpose(1, 2).contiguous(),
+            mask.index_select(0, index).transpose(1, 2).contiguous(),
+        )
+
+
+def score_series(
+    normal: SeriesNormal,
+    network: Autoencoder,
+    inputs: SeriesInputs,
+    *,
+    device: torch.device,
+    chunk_items: int,
+) -> WindowScores:
+    """Score every window of `inputs`; nothing depends on `chunk_items` or on the other windows."""
+    codes = normal.codes(inputs.entities)
+    grid_codes = codes[inputs.grid_entity]
+    scaled = normal.scale.apply(inputs.values, grid_codes)
+    found = residuals(
+        network, scaled, inputs.observed, inputs.ends, inputs.window, device=device, chunk_items=chunk_items
+    )
+    of_window = grid_codes[inputs.ends]
+    score, contributions = series_scores(
+        found.residual, found.observed, normal.spread[of_window], extra=found.latent
+    )
+    return WindowScores(score, contributions, normal.scale.invert(found.reconstruction, of_window))

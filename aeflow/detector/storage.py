@@ -1,0 +1,157 @@
+"""A detector as a folder: weights and arrays as safetensors, everything else as JSON. No pickle.
+
+detector.json        config, calibrations, cadences, reference, sizes
+network.safetensors  the network's weights
+arrays.safetensors   scale, spread, calibration scores, fingerprints of the items it was fitted on
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import safetensors.numpy
+import safetensors.torch
+
+from aeflow.config import PipelineConfig
+from aeflow.data.reference import Reference
+from aeflow.data.series import Cadences
+from aeflow.detector.detector import Detector, FittedOn
+from aeflow.detector.image_scores import ImageNormal
+from aeflow.detector.series_scores import SeriesNormal
+from aeflow.exceptions import DetectorError
+from aeflow.models.catalog import build
+from aeflow.numerics.calibration import Calibration
+from aeflow.numerics.gridding import Cadence
+from aeflow.numerics.scaling import RobustScale
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+FORMAT = 1
+_FILES = ("arrays.safetensors", "detector.json", "network.safetensors")
+
+
+def save(detector: Detector, folder: Path) -> None:
+    """Write the detector into `folder`, which is made. The same detector gives the same bytes."""
+    folder.mkdir(parents=True, exist_ok=True)
+    arrays: dict[str, NDArray[Any]] = {
+        "fitted.items": detector.fitted_on.items,
+        "fitted.groups": detector.fitted_on.groups,
+    }
+    calibrations = {"": detector.calibration, **detector.entity_calibrations}
+    for number, name in enumerate(sorted(calibrations)):
+        parts = calibrations[name].to_arrays()
+        arrays |= {f"calibration.{number}.{key}": value for key, value in parts.items()}
+    normal = detector.normal
+    arrays["spread"] = normal.spread
+    facts: dict[str, Any] = {
+        "format": FORMAT,
+        "config": detector.config.model_dump(mode="json"),
+        "item_shape": list(detector.network.item_shape),
+        "calibrations": {name: c.to_json() for name, c in calibrations.items()},
+        "reference": detector.reference.to_json(),
+        "fitted_on": {
+            "digest": detector.fitted_on.digest,
+            "rows": detector.fitted_on.rows,
+            "seed": detector.fitted_on.seed,
+            "until_us": dict(detector.fitted_on.until_us),
+        },
+    }
+    if isinstance(normal, SeriesNormal):
+        arrays |= {"scale.center": normal.scale.center, "scale.scale": normal.scale.scale}
+        facts["entities"] = list(normal.entities)
+        facts["cadences"] = {
+            "known": {name: [c.step_us, c.phase_us] for name, c in normal.cadences.known.items()},
+            "default": [normal.cadences.default.step_us, normal.cadences.default.phase_us],
+        }
+    safetensors.numpy.save_file(
+        {k: np.ascontiguousarray(v) for k, v in arrays.items()}, folder / "arrays.safetensors"
+    )
+    weights = {k: v.detach().cpu().contiguous() for k, v in detector.network.state_dict().items()}
+    safetensors.torch.save_file(weights, folder / "network.safetensors")
+    text = json.dumps(facts, sort_keys=True, indent=1, allow_nan=False)
+    (folder / "detector.json").write_text(text + "\n", encoding="utf-8")
+
+
+def load(folder: Path) -> Detector:
+    """The detector that `save` wrote.
+
+    Raises:
+        DetectorError: the folder is not a detector, or of a newer format.
+    """
+    missing = [name for name in _FILES if not (folder / name).is_file()]
+    if missing:
+        raise DetectorError(f"expected {', '.join(_FILES)}; missing: {', '.join(missing)}", where=str(folder))
+    facts = json.loads((folder / "detector.json").read_text(encoding="utf-8"))
+    if facts.get("format") != FORMAT:
+        raise DetectorError(
+            f"expected a detector of format {FORMAT}, got {facts.get('format')!r}",
+            where=str(folder),
+            remedy="It was written by another version of aeflow: use that version, or train again.",
+        )
+    arrays = safetensors.numpy.load_file(folder / "arrays.safetensors")
+    config = PipelineConfig.model_validate(facts["config"])
+    network = build(config.model, tuple(facts["item_shape"]))
+    network.load_state_dict(safetensors.torch.load_file(folder / "network.safetensors"))
+    calibrations = {
+        name: Calibration.from_parts(facts["calibrations"][name], _prefixed(arrays, f"calibration.{number}."))
+        for number, name in enumerate(sorted(facts["calibrations"]))
+    }
+    fitted = facts["fitted_on"]
+    return Detector(
+        config=config,
+        network=network,
+        normal=_normal(facts, arrays),
+        calibration=calibrations.pop(""),
+        entity_calibrations=calibrations,
+        reference=Reference.from_json(facts["reference"]),
+        fitted_on=FittedOn(
+            fitted["digest"],
+            fitted["rows"],
+            fitted["seed"],
+            arrays["fitted.items"],
+            arrays["fitted.groups"],
+            fitted["until_us"],
+        ),
+    )
+
+
+def digest(folder: Path) -> str:
+    """SHA-256 over the detector's files: two detectors with one digest score alike."""
+    whole = hashlib.sha256()
+    for name in _FILES:
+        whole.update(f"{name}\0".encode())
+        whole.update(hashlib.sha256((folder / name).read_bytes()).digest())
+    return whole.hexdigest()
+
+
+def calibration_digest(detector: Detector) -> str:
+    """SHA-256 of what turns scores into flags."""
+    whole = hashlib.sha256()
+    for name, calibration in sorted({"": detector.calibration, **detector.entity_calibrations}.items()):
+        whole.update(json.dumps([name, calibration.to_json()], sort_keys=True).encode())
+        for key, value in sorted(calibration.to_arrays().items()):
+            whole.update(key.encode() + np.ascontiguousarray(value).tobytes())
+    return whole.hexdigest()
+
+
+def _normal(facts: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> SeriesNormal | ImageNormal:
+    if "cadences" not in facts:
+        return ImageNormal(arrays["spread"])
+    known = {name: Cadence(*pair) for name, pair in facts["cadences"]["known"].items()}
+    return SeriesNormal(
+        entities=tuple(facts["entities"]),
+        cadences=Cadences(known, Cadence(*facts["cadences"]["default"])),
+        scale=RobustScale(arrays["scale.center"], arrays["scale.scale"]),
+        spread=arrays["spread"],
+    )
+
+
+def _prefixed(arrays: Mapping[str, NDArray[Any]], prefix: str) -> dict[str, NDArray[Any]]:
+    return {key.removeprefix(prefix): value for key, value in arrays.items() if key.startswith(prefix)}

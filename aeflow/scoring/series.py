@@ -1,0 +1,256 @@
+"""Score a staged batch of series: every row, then the cut, then the events.
+
+Legend: R rows, N windows, C channels, F rows that could be flagged.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow as pa
+
+from aeflow import schemas
+from aeflow.config import SeriesPrepare
+from aeflow.data.series import iter_series
+from aeflow.detector.series_scores import SeriesNormal
+from aeflow.numerics.events import merge_flagged
+from aeflow.scoring.judged import (
+    FLAGS_FILE,
+    SCORES_FILE,
+    BatchScores,
+    ScoringProgress,
+    channel_shares,
+    described,
+    flag_id,
+    lists_where,
+    rows_at,
+    table_writer,
+    top_channel,
+    write_flags,
+    write_verdicts,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+    from pathlib import Path
+
+    import torch
+    from numpy.typing import NDArray
+
+    from aeflow.config import PipelineConfig
+    from aeflow.data.intake import Intake
+    from aeflow.data.series import SeriesInputs
+    from aeflow.detector import Detector
+
+
+@dataclass(frozen=True)
+class RowScores:
+    """The rows of one chunk, scored. Where `scorable` is False the numbers mean nothing.
+
+    score `(R,)`, p_value `(R,)`, contributions, observed, expected `(R, C)`.
+    """
+
+    inputs: SeriesInputs
+    scorable: NDArray[np.bool_]
+    score: NDArray[np.float32]
+    p_value: NDArray[np.float64]
+    contributions: NDArray[np.float32]
+    observed: NDArray[np.float32]
+    expected: NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class _Found:
+    """Rows that could be flagged: number, entity code, grid point, score and p-value, `(K,)` each."""
+
+    row: NDArray[np.int64]
+    entity: NDArray[np.int64]
+    slot: NDArray[np.int64]
+    score: NDArray[np.float32]
+    p_value: NDArray[np.float64]
+
+
+class _Candidates:
+    """Collects the rows that could be flagged: 36 bytes a row, so that many false ones fit too."""
+
+    def __init__(self) -> None:
+        nothing = np.empty(0, dtype=np.int64)
+        self._chunks: list[tuple[NDArray[Any], ...]] = [
+            (nothing, nothing, nothing, np.empty(0, np.float32), np.empty(0))
+        ]
+        self._codes: dict[str, int] = {}
+
+    def add(self, rows: RowScores, first_row: int, limit: float) -> None:
+        """Keep the rows of a chunk whose p-value is at most `limit`."""
+        inputs = rows.inputs
+        near = np.flatnonzero(rows.scorable & (rows.p_value <= limit))
+        of_batch = np.array([self._codes.setdefault(e, len(self._codes)) for e in inputs.entities], np.int64)
+        self._chunks.append(
+            (
+                first_row + near,
+                of_batch[inputs.row_entity[near]],
+                inputs.row_slot[near],
+                rows.score[near],
+                rows.p_value[near],
+            )
+        )
+
+    def found(self) -> _Found:
+        """All of them, in the order of the rows."""
+        return _Found(*(np.concatenate(column) for column in zip(*self._chunks, strict=True)))
+
+
+def score_rows(
+    detector: Detector, intake: Intake, *, device: torch.device, chunk_items: int
+) -> Iterator[RowScores]:
+    """Every row of the batch with its score, in the order of the staged rows, chunk by chunk."""
+    prepare = detector.config.prepare
+    assert isinstance(prepare, SeriesPrepare)
+    assert isinstance(detector.normal, SeriesNormal)
+    for inputs in iter_series(intake.rows_path, prepare, detector.normal.cadences):
+        found = detector.score_series(inputs, device=device, chunk_items=chunk_items)
+        window = np.maximum(inputs.row_window, 0)
+        channels = inputs.row_values.shape[1]
+        if found.score.size == 0:
+            nothing = np.full((window.size, channels), np.nan, dtype=np.float32)
+            yield RowScores(
+                inputs,
+                np.zeros(window.size, bool),
+                nothing[:, 0],
+                np.full(window.size, np.nan),
+                nothing,
+                inputs.row_values,
+                nothing,
+            )
+            continue
+        score = found.score[window]
+        p_value = np.empty(score.size)
+        for code, entity in enumerate(inputs.entities):
+            mine = inputs.row_entity == code
+            p_value[mine] = detector.p_values(score[mine], entity)
+        # A row whose grid point observed nothing has no score: its values were all missing.
+        scorable = (inputs.row_window >= 0) & ~np.isnan(score)
+        yield RowScores(
+            inputs,
+            scorable,
+            score,
+            p_value,
+            found.contributions[window],
+            inputs.row_values,
+            found.expected[window],
+        )
+
+
+def score_series_batch(
+    detector: Detector,
+    config: PipelineConfig,
+    intake: Intake,
+    folder: Path,
+    *,
+    device: torch.device,
+    progress: Callable[[ScoringProgress], None] | None = None,
+) -> BatchScores:
+    """Write `scores.parquet` and `flags.parquet` of the batch into `folder`."""
+    schema = described(schemas.SERIES_SCORES, "series", config.channels)
+    first_pass = folder / "first-pass.parquet"
+    candidates = _Candidates()
+    done = scored = 0
+    with table_writer(first_pass, schema) as writer:
+        for rows in score_rows(detector, intake, device=device, chunk_items=config.compute.chunk_items):
+            writer.write_table(_table(rows, detector, schema))
+            candidates.add(rows, done, detector.calibration.alpha)
+            done += rows.scorable.size
+            scored += int(rows.scorable.sum())
+            if progress is not None:
+                progress(ScoringProgress(done, intake.valid))
+
+    found = candidates.found()
+    cut = detector.calibration.cut(found.p_value, n_tested=scored)
+    severity = partial(detector.calibration.severity, cut=cut)
+    row, event, peak = _events(detector.config, found, found.p_value <= cut)
+    first = row[np.searchsorted(event, np.arange(peak.size))]
+    last = row[np.searchsorted(event, np.arange(peak.size), side="right") - 1]
+    points = np.bincount(event, minlength=peak.size)
+    facts = rows_at(first_pass, np.unique(np.concatenate([first, peak, last])))
+    flags = [
+        _flag(config, intake.batch, facts[f], facts[p], facts[e], severity) | {"points": n}
+        for f, p, e, n in zip(first.tolist(), peak.tolist(), last.tolist(), points.tolist(), strict=True)
+    ]
+    names = np.array([flag["flag_id"] for flag in flags], dtype=object)
+    write_verdicts(first_pass, folder / SCORES_FILE, schema, rows=row, flags=names[event], severity=severity)
+    write_flags(flags, folder / FLAGS_FILE, "series", config.channels)
+    not_scorable = {"no_context": done - scored} if done > scored else {}
+    return BatchScores(scored, not_scorable, {}, len(flags))
+
+
+def _table(rows: RowScores, detector: Detector, schema: pa.Schema) -> pa.Table:
+    inputs, scorable = rows.inputs, rows.scorable
+    hidden = ~scorable
+    names = pa.DictionaryArray.from_arrays(
+        pa.array(inputs.row_entity), pa.array(inputs.entities, pa.string())
+    )
+    columns = {
+        "entity": names.cast(pa.string()),
+        "timestamp": pa.array(inputs.row_time_us).cast(pa.timestamp("us")).cast(schemas.TIME),
+        "state": pa.array(np.where(scorable, schemas.SCORED, schemas.NOT_SCORABLE)),
+        "reason": pa.array(np.where(scorable, None, "no_context"), pa.string()),
+        "score": pa.array(rows.score, mask=hidden),
+        "p_value": pa.array(rows.p_value, mask=hidden),
+        "severity": pa.nulls(scorable.size, pa.float32()),
+        "flag": pa.nulls(scorable.size, pa.bool_()),
+        "flag_id": pa.nulls(scorable.size, pa.string()),
+        "channel": pa.array(
+            top_channel(rows.contributions, detector.config.channels), pa.string(), mask=hidden
+        ),
+        "contributions": lists_where(scorable, rows.contributions),
+        "observed": lists_where(np.ones_like(scorable), rows.observed),
+        "expected": lists_where(scorable, rows.expected),
+    }
+    return pa.table([columns[name] for name in schema.names], schema=schema)
+
+
+def _events(
+    config: PipelineConfig, found: _Found, flagged: NDArray[np.bool_]
+) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
+    """The flagged rows `(F,)`, the event of each `(F,)`, and the row of each event's peak."""
+    rule = config.calibration
+    event = merge_flagged(
+        found.slot[flagged],
+        found.entity[flagged],
+        merge_gap=rule.merge_gap_points,
+        min_points=rule.min_event_points,
+    )
+    kept = event >= 0
+    row, score, event = found.row[flagged][kept], found.score[flagged][kept], event[kept]
+    # The first of the highest: a stable sort by falling score within each event.
+    order = np.lexsort((-score, event))
+    _, first = np.unique(event[order], return_index=True)
+    return row, event, row[order[first]]
+
+
+def _flag(
+    config: PipelineConfig,
+    batch: str,
+    first: Mapping[str, Any],
+    peak: Mapping[str, Any],
+    last: Mapping[str, Any],
+    severity: Callable[[NDArray[np.float64]], NDArray[np.float32]],
+) -> dict[str, Any]:
+    """A row of `flags.parquet` from the scored rows at an event's beginning, peak and end."""
+    parts = (np.array(peak[key], dtype=np.float32) for key in ("contributions", "observed", "expected"))
+    return {
+        "flag_id": flag_id(config.name, batch, peak["entity"], first["timestamp"].isoformat()),
+        "pipeline": config.name,
+        "batch": batch,
+        "entity": peak["entity"],
+        "start": first["timestamp"],
+        "peak": peak["timestamp"],
+        "end": last["timestamp"],
+        "score": peak["score"],
+        "p_value": peak["p_value"],
+        "severity": float(severity(np.array([peak["p_value"]]))[0]),
+        "channels": channel_shares(config.channels, *parts),
+    }

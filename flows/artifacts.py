@@ -1,0 +1,68 @@
+"""What a run shows in the Prefect UI: progress, a summary in words, the top flags as a table.
+
+Does nothing where no Prefect server follows the run.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+import pyarrow.parquet as pq
+from prefect.artifacts import (
+    create_markdown_artifact,
+    create_progress_artifact,
+    create_table_artifact,
+    update_progress_artifact,
+)
+
+from flows.io_tasks import tracked
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+_TOP_FLAGS = 20
+_STEP_PERCENT = 5.0
+
+
+def show_summary(key: str, markdown: str) -> None:
+    """A run's summary; `key` names the artifact over all its runs."""
+    if tracked():
+        create_markdown_artifact(markdown=markdown, key=_key(key), description="What came of the run")
+
+
+def show_flags(key: str, flags: Path) -> None:
+    """The most severe flags of a report as a table."""
+    if not tracked():
+        return
+    columns = ["severity", "entity", "item", "start", "end", "p_value", "flag_id"]
+    rows = pq.read_table(flags, columns=columns).slice(0, _TOP_FLAGS).to_pylist()
+    shown = [{k: _cell(v) for k, v in row.items() if v not in (None, "")} for row in rows]
+    create_table_artifact(table=shown, key=_key(key), description="The most severe flags")
+
+
+def progress_shown(key: str) -> Callable[[float], None]:
+    """A function that takes a share 0..1 and moves a progress bar in the UI, every five per cent."""
+    if not tracked():
+        return lambda _share: None
+    artifact = create_progress_artifact(progress=0.0, key=_key(key), description="Items scored")
+    shown = 0.0
+
+    def move(share: float) -> None:
+        nonlocal shown
+        percent = 100.0 * share
+        if percent - shown >= _STEP_PERCENT or (percent >= 100.0 > shown):
+            shown = percent
+            update_progress_artifact(artifact, progress=percent)
+
+    return move
+
+
+def _key(text: str) -> str:
+    """Prefect takes lower-case letters, digits and dashes."""
+    return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")
+
+
+def _cell(value: object) -> str | float:
+    return round(value, 4) if isinstance(value, float) else str(value)

@@ -1,0 +1,140 @@
+"""The files below a root folder that fit globs, and nothing outside of it.
+
+A link to a file is followed as long as it stays inside the root. A link to a folder inside the root
+is not followed: its files are found where they are. What leads out is refused.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import PurePosixPath
+from typing import TYPE_CHECKING
+
+from aeflow.exceptions import ConfigError, SourceError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+    from pathlib import Path
+
+_WILDCARD = re.compile(r"(\*+|\?|\[!?\]?[^\]]*\])")
+
+
+def folders_in(root: Path) -> list[str]:
+    """Names of the first-level folders below `root` (resolved), sorted.
+
+    Raises:
+        SourceError: the root cannot be listed, holds a link to a folder outside, or a name that is no UTF-8.
+    """
+    entries = _entries(root)
+    refuse_outside(root, [e.name for e in entries if e.is_symlink() and e.is_dir()])
+    names = [e.name for e in entries if e.is_dir(follow_symlinks=False)]
+    for name in names:
+        if not is_utf8(name):
+            msg = f"expected a folder name in UTF-8, since it names a batch, got {name!r}"
+            raise SourceError(msg, where=str(root), remedy="Rename the folder.")
+    return names
+
+
+def is_utf8(name: str) -> bool:
+    """Whether a file's name can be stored: others come from the system with lone surrogates."""
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def walk(root: Path, below: str = "") -> Iterator[str]:
+    """Everything below `root/below` that is no folder, as paths below `root` (resolved), parts
+    joined by /.
+
+    Raises:
+        SourceError: a folder cannot be listed, or a link leads outside.
+    """
+    for entry in _entries(root / below):
+        item = f"{below}/{entry.name}" if below else entry.name
+        if entry.is_dir(follow_symlinks=False):
+            yield from walk(root, item)
+            continue
+        if entry.is_symlink():
+            refuse_outside(root, [item])
+            if entry.is_dir():
+                continue
+        yield item
+
+
+def refuse_outside(root: Path, items: Iterable[str]) -> None:
+    """Refuse paths that lead out of `root` (resolved) through a link.
+
+    Raises:
+        SourceError: one does.
+    """
+    inside: set[str] = set()
+    for item in items:
+        folder = item.rpartition("/")[0]
+        path = root / item
+        if folder in inside and not path.is_symlink():
+            continue
+        try:
+            target = path.resolve()
+        except (OSError, RuntimeError):
+            continue  # a link in a circle: opening it will say so
+        if not target.is_relative_to(root):
+            msg = f"expected a path inside the source's root, but it leads to {target}"
+            remedy = "Copy the files below the root, or let source.root name a folder that holds both."
+            raise SourceError(msg, where=str(path), remedy=remedy)
+        if not path.is_symlink():
+            inside.add(folder)
+
+
+def any_glob(globs: Sequence[str]) -> re.Pattern[str]:
+    """A pattern whose `fullmatch` takes the paths that fit one of the globs, in any case of letters.
+
+    `**` stands for any number of folders, none too; `*`, `?` and `[...]` stay inside one name.
+
+    Raises:
+        ConfigError: a glob is empty, absolute or leads outside.
+    """
+    return re.compile("|".join(map(_path_regex, globs)) or r"(?!)", re.IGNORECASE | re.DOTALL)
+
+
+def _path_regex(glob: str) -> str:
+    parts = PurePosixPath(glob).parts
+    regex = ""
+    for i, part in enumerate(parts):
+        last = i == len(parts) - 1
+        if part == "**":
+            regex += ".*" if last else "(?:[^/]+/)*"
+        else:
+            regex += "".join(map(_piece_regex, _WILDCARD.split(part))) + ("" if last else "/")
+    try:
+        re.compile(regex)
+        sound = bool(parts) and parts[0] != "/" and ".." not in parts
+    except re.error:
+        sound = False
+    if not sound:
+        msg = f"expected a glob below the source's root, such as '**/*.png', got {glob!r}"
+        raise ConfigError(msg, where="source.include, source.exclude")
+    return regex
+
+
+def _piece_regex(piece: str) -> str:
+    if piece.startswith("*"):
+        return "[^/]*"
+    if piece == "?":
+        return "[^/]"
+    if _WILDCARD.fullmatch(piece):
+        body = piece[1:-1].replace("\\", r"\\").replace("[", r"\[")
+        return f"(?!/)[^{body[1:]}]" if body.startswith("!") else f"(?!/)[{body}]"
+    return re.escape(piece)
+
+
+def _entries(folder: Path) -> list[os.DirEntry[str]]:
+    try:
+        with os.scandir(folder) as entries:
+            return sorted(entries, key=lambda entry: entry.name)
+    except OSError as error:
+        msg = f"the folder cannot be listed: {error.strerror}"
+        remedy = "Check the path, and that this user may read the folder."
+        raise SourceError(msg, where=str(folder), remedy=remedy) from error

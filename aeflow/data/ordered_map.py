@@ -1,0 +1,45 @@
+"""Many threads, one order: the results of a function in the order of its arguments."""
+
+from __future__ import annotations
+
+import os
+from collections import deque
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, TypeVar
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Generator, Iterable
+    from concurrent.futures import Future
+
+A = TypeVar("A")
+B = TypeVar("B")
+
+
+def cores(workers: int) -> int:
+    """`workers`, or the number of cores that this process may use where it is 0."""
+    if workers:
+        return workers
+    allowed = getattr(os, "sched_getaffinity", None)  # Linux only
+    return len(allowed(0)) if allowed is not None else os.cpu_count() or 1
+
+
+def map_in_order(
+    function: Callable[[A], B], arguments: Iterable[A], *, workers: int, ahead: int
+) -> Generator[B]:
+    """`function` of each argument, computed by `workers` threads, at most `ahead` of them before they
+    are asked for: that bounds the memory. Work goes on while the caller handles a result.
+
+    The first error of `function` is raised in its place of the order; what follows is not begun.
+    """
+    pending: deque[Future[B]] = deque()
+    with ThreadPoolExecutor(workers) as pool:
+        try:
+            for argument in arguments:
+                pending.append(pool.submit(function, argument))
+                if len(pending) >= max(ahead, workers):
+                    yield pending.popleft().result()
+            while pending:
+                yield pending.popleft().result()
+        finally:
+            for future in pending:
+                future.cancel()

@@ -14,6 +14,8 @@ _QUIET = {
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "GX_ANALYTICS_ENABLED": "false",
+    # Nor draws a progress bar for each small file.
+    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
     # No pickle is ever loaded or written.
     "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false",
     "PREFECT_RESULTS_DEFAULT_SERIALIZER": "json",

@@ -185,7 +185,7 @@ def _scratch(image: Image, place: _Place, magnitude: float, generator: np.random
     line = np.zeros(image.shape[1:], dtype=bool)
     line[y, x] = True
     if generator.random() < 0.5:
-        line[y, np.minimum(x + 1, line.shape[1] - 1)] = True
+        line[y, np.minimum(x + 1, image.shape[2] - 1)] = True
     low, high = np.quantile(image, [0.25, 0.75])
     depth = magnitude * max((high - low) / 1.349, 0.05)
     # Away from the nearer end of the range, so that the scratch does not vanish in it.

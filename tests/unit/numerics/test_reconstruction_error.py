@@ -1,0 +1,106 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from aeflow.exceptions import InputError
+from aeflow.numerics.reconstruction_error import fit_spread, image_scores, series_scores, worst_boxes
+
+
+def test_the_score_is_the_mean_squared_ratio_over_observed_channels():
+    residual = np.array([[2.0, np.nan, 3.0]], np.float32)
+    observed = np.array([[True, False, True]])
+    spread = np.array([[1.0, 1.0, 2.0]], np.float32)
+    scores, parts = series_scores(residual, observed, spread)
+    assert scores[0] == pytest.approx((4 + 2.25) / 2)
+    np.testing.assert_allclose(parts, [[2.0, 0.0, 1.125]])
+
+
+def test_extra_parts_add_to_the_score_where_observed():
+    ones = np.ones((1, 2), np.float32)
+    scores, parts = series_scores(ones, np.array([[True, False]]), ones, np.array([[0.5, 9.0]], np.float32))
+    assert scores[0] == pytest.approx(1.5)
+    assert parts[0].tolist() == [1.5, 0.0]
+
+
+def test_nothing_observed_has_no_score():
+    ones = np.ones((2, 2), np.float32)
+    scores, parts = series_scores(ones, np.array([[False, False], [True, True]]), ones)
+    assert np.isnan(scores).tolist() == [True, False]
+    assert parts[0].tolist() == [0.0, 0.0]
+
+
+def test_an_overflowing_residual_still_has_a_finite_score_and_shares():
+    residual = np.array([[np.inf, 1.0], [3e38, -3e38]], np.float32)
+    scores, parts = series_scores(residual, np.ones((2, 2), bool), np.full((2, 2), 0.01, np.float32))
+    assert np.isfinite(scores).all()
+    assert np.isfinite(parts).all()
+
+
+def test_a_spread_that_is_not_positive_is_refused():
+    ones = np.ones((1, 1), np.float32)
+    with pytest.raises(InputError, match="spread must be positive"):
+        series_scores(ones, ones > 0, ones * 0)
+
+
+def test_spread_is_the_root_mean_square_per_entity_and_channel():
+    residual = np.array([[3.0], [4.0], [1.0], [np.nan]], np.float32)
+    observed = np.array([[True], [True], [True], [False]])
+    spread = fit_spread(residual, observed, np.array([0, 0, 1, 1]), 3)
+    pooled = np.sqrt(26 / 3)
+    np.testing.assert_allclose(spread[:, 0], [np.sqrt(12.5), 1.0, pooled, pooled], rtol=1e-6)
+
+
+def test_spread_has_a_pooled_and_an_absolute_floor():
+    residual = np.array([[0.0, 0.0], [2.0, 0.0]], np.float32)
+    spread = fit_spread(residual, np.ones((2, 2), bool), np.array([0, 1]), 2, pooled_share=0.1, least=0.01)
+    assert spread[0, 0] == pytest.approx(0.1 * np.sqrt(2))
+    assert spread[:, 1].tolist() == pytest.approx([0.01] * 3)
+
+
+def test_spread_refuses_residuals_that_are_not_finite():
+    with pytest.raises(InputError, match="finite"):
+        fit_spread(np.array([[np.nan]]), np.array([[True]]), np.array([0]), 1)
+
+
+def test_an_image_scores_the_mean_of_its_worst_pixels():
+    error = np.zeros((1, 2, 4, 4), np.float32)
+    error[0, 0, 1, 1], error[0, 1, 1, 1], error[0, 1, 2, 2] = 3.0, 1.0, 2.0
+    scores, parts = image_scores(error, smooth_px=1, top_share=2 / 16)
+    assert scores[0] == pytest.approx(3.0)
+    assert parts[0].tolist() == [1.5, 1.5]
+
+
+def test_smoothing_makes_a_patch_count_more_than_a_pixel():
+    error = np.zeros((2, 1, 8, 8), np.float32)
+    error[0, 0, 4, 4] = 9.0
+    error[1, 0, 3:6, 3:6] = 2.0
+    scores, _ = image_scores(error, smooth_px=3, top_share=0.001)
+    assert scores.tolist() == pytest.approx([1.0, 2.0])
+
+
+@pytest.mark.parametrize(("smooth", "share"), [(0, 0.1), (1, 0.0), (1, 1.5)])
+def test_image_scores_refuse_parameters_out_of_range(smooth, share):
+    with pytest.raises(InputError):
+        image_scores(np.zeros((1, 1, 4, 4)), smooth, share)
+
+
+def test_boxes_lie_around_the_regions_with_the_most_error_first():
+    heatmap = np.zeros((10, 12))
+    heatmap[1:3, 2:5] = 4.0
+    heatmap[7, 9] = 5.0
+    boxes, shares = worst_boxes(heatmap, 5)
+    assert boxes.tolist() == [[2, 1, 3, 2], [9, 7, 1, 1]]
+    assert shares.tolist() == pytest.approx([24 / 29, 5 / 29])
+    assert len(worst_boxes(heatmap, 1)[0]) == 1
+
+
+def test_a_flat_map_has_no_boxes():
+    boxes, shares = worst_boxes(np.ones((4, 4)), 3)
+    assert boxes.shape == (0, 4)
+    assert shares.shape == (0,)
+
+
+def test_boxes_refuse_nan():
+    with pytest.raises(InputError, match="finite"):
+        worst_boxes(np.full((2, 2), np.nan), 1)

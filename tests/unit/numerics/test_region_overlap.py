@@ -1,0 +1,71 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from aeflow.exceptions import InputError
+from aeflow.numerics.region_overlap import au_pro, pixel_auroc
+
+MASK = np.zeros((10, 10), int)
+MASK[0:1, 0:1] = 1
+MASK[4:8, 4:8] = 1
+
+
+def test_an_error_map_equal_to_the_mask_is_perfect():
+    assert au_pro([MASK], [MASK * 1.0]) == pytest.approx(1)
+    assert pixel_auroc([MASK], [MASK * 1.0]) == pytest.approx(1)
+
+
+def test_a_small_region_counts_as_much_as_a_large_one():
+    only_large = MASK * 1.0
+    only_large[0, 0] = 0
+    # Half of the regions at no false positives; the rest of the way is one step to (1, 1).
+    expected = (0.5 + (0.5 + 0.5 * 0.3)) / 2
+    assert au_pro([MASK], [only_large]) == pytest.approx(expected)
+    assert pixel_auroc([MASK], [only_large]) > 0.95
+
+
+def test_overlap_agrees_with_a_count_at_every_cut():
+    rng = np.random.default_rng(0)
+    masks = rng.random((3, 12, 12)) < 0.05
+    errors = np.round(rng.random((3, 12, 12)) + 0.3 * masks, 2)
+    from scipy import ndimage
+
+    regions = [
+        (n, r == i)
+        for n, m in enumerate(masks)
+        for r, k in [ndimage.label(m, np.ones((3, 3)))]
+        for i in range(1, k + 1)
+    ]
+    x, y = [0.0], [0.0]
+    for cut in np.unique(errors)[::-1]:
+        x.append((errors[~masks] >= cut).mean())
+        y.append(np.mean([(errors[n][where] >= cut).mean() for n, where in regions]))
+    grid = np.unique(np.concatenate([np.clip(x, 0, 0.3), [0.3]]))
+    height = np.interp(grid, x, y)
+    expected = np.trapezoid(height, grid) / 0.3
+    assert au_pro(masks, errors) == pytest.approx(expected, rel=0.02)
+
+
+def test_images_may_differ_in_size_and_be_without_defect():
+    masks = [MASK, np.zeros((5, 7), int)]
+    assert au_pro(masks, [m * 1.0 for m in masks]) == pytest.approx(1)
+
+
+def test_no_defect_at_all_is_not_defined():
+    empty = np.zeros((1, 4, 4))
+    assert np.isnan(au_pro(empty, empty))
+    assert np.isnan(pixel_auroc(empty, empty))
+    assert np.isnan(au_pro([], []))
+    assert np.isnan(pixel_auroc([], []))
+
+
+def test_maps_that_do_not_fit_their_masks_are_refused():
+    with pytest.raises(InputError, match="one error map for each mask"):
+        au_pro([MASK], [])
+    with pytest.raises(InputError, match=r"error_maps\[0\]"):
+        au_pro([MASK], [np.zeros((2, 2))])
+    with pytest.raises(InputError, match="finite"):
+        au_pro([MASK], [np.full((10, 10), np.nan)])
+    with pytest.raises(InputError, match="false_positive_limit"):
+        au_pro([MASK], [MASK * 1.0], false_positive_limit=0)

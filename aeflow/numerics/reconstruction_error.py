@@ -1,6 +1,6 @@
 """From reconstruction errors to one score per item, and the parts that it is the sum of.
 
-A score depends on its own item alone: every sum runs within one item, in float64.
+A score depends on its own item alone: every sum runs within one item, and is gathered in float64.
 
 Legend: N items, C channels (of a series) or bands (of an image), H x W pixels, E entities.
 """
@@ -50,15 +50,22 @@ def series_scores(
     if not (spread > 0).all():
         msg = f"spread must be positive, got {int((~(spread > 0)).sum())} values that are not"
         raise InputError(msg)
-    ratio = np.where(observed, residual, 0.0) / spread.astype(np.float64)
-    ratio = np.clip(ratio, -_LARGEST_RATIO, _LARGEST_RATIO)
+    # In float32 and in place: this runs over every cell of a batch, and should cost less than the network.
+    with np.errstate(over="ignore"):
+        parts: NDArray[np.float32] = np.asarray(residual, dtype=np.float32) / np.asarray(
+            spread, dtype=np.float32
+        )
+    np.clip(parts, -_LARGEST_RATIO, _LARGEST_RATIO, out=parts)
+    np.square(parts, out=parts)
     n_observed = observed.sum(axis=1)
-    parts = ratio**2 / np.maximum(n_observed, 1)[:, np.newaxis]
+    parts /= np.maximum(n_observed, 1).astype(np.float32)[:, np.newaxis]
     if extra is not None:
         expect_shape("extra", extra, residual.shape)
-        parts += np.where(observed, extra, 0.0)
-    scores = np.where(n_observed > 0, parts.sum(axis=1), np.nan)
-    return scores.astype(np.float32), parts.astype(np.float32)
+        parts += extra
+    parts[~observed] = 0.0
+    scores = parts.sum(axis=1, dtype=np.float64)
+    scores[n_observed == 0] = np.nan
+    return scores.astype(np.float32), parts
 
 
 def fit_spread(

@@ -52,9 +52,7 @@ def series_scores(
         raise InputError(msg)
     # In float32 and in place: this runs over every cell of a batch, and should cost less than the network.
     with np.errstate(over="ignore"):
-        parts: NDArray[np.float32] = np.asarray(residual, dtype=np.float32) / np.asarray(
-            spread, dtype=np.float32
-        )
+        parts: NDArray[np.float32] = np.divide(residual, spread, dtype=np.float32)
     np.clip(parts, -_LARGEST_RATIO, _LARGEST_RATIO, out=parts)
     np.square(parts, out=parts)
     n_observed = observed.sum(axis=1)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import shutil
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, BinaryIO
 
 from aeflow.exceptions import StorageError
@@ -41,18 +41,20 @@ def atomic_file(path: Path) -> Iterator[BinaryIO]:
         StorageError: the disk is full, a right is missing, or another fault of the file system.
     """
     unfinished = path.with_name(f".{path.name}.{os.getpid()}.part")
-    with storage_errors(path, "write the file"):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        try:
+    try:
+        # Inside, so that a full disk is described as the unfinished file left it.
+        with storage_errors(path, "write the file"):
+            path.parent.mkdir(parents=True, exist_ok=True)
             with unfinished.open("wb") as file:
                 yield file
                 file.flush()
                 os.fsync(file.fileno())
             unfinished.replace(path)
-        except BaseException:
-            unfinished.unlink(missing_ok=True)
-            raise
-        fsync_folder(path.parent)
+            fsync_folder(path.parent)
+    except BaseException:
+        with suppress(OSError):
+            unfinished.unlink()
+        raise
 
 
 def fsync_folder(folder: Path) -> None:

@@ -92,8 +92,13 @@ class Ledger:
 
     def begin(self, batch: str, claim: Claim, *, now: datetime) -> Batch:
         """The batch is running: one more attempt. `claim` is the proof that no other process runs it;
-        one that is `running` here was killed and is taken over."""
+        one that is `running` here was killed and is taken over.
+
+        Raises:
+            InputError: the batch id is no text that a database can hold.
+        """
         _require_aware(now)
+        _require_text(batch)
         with database_errors(str(self.engine.url)), writing(self.engine) as connection:
             before = self._row(connection, batch)
             values: dict[str, Any] = {
@@ -173,7 +178,7 @@ class Ledger:
             if before is None or before.state != "running":
                 msg = f"expected a running batch, but it {f'is {before.state}' if before else 'was never begun'}"
                 raise InputError(msg, where=f"ledger, batch {batch}", remedy="Call begin first.")
-            values: dict[str, Any] = {"state": state, "finished_at": now, "message": message}
+            values: dict[str, Any] = {"state": state, "finished_at": now, "message": _storable(message)}
             if state == "published" or before.facts.revision is None:
                 values |= asdict(facts)
             connection.execute(sa.update(batches).where(self._is(batches, batch)).values(**values))
@@ -233,3 +238,14 @@ def _require_aware(now: datetime) -> None:
     if now.tzinfo is None:
         msg = f"expected an aware time, got {now.isoformat()} without an offset"
         raise InputError(msg, where="ledger", remedy="Pass datetime.now(UTC).")
+
+
+def _require_text(batch: str) -> None:
+    if _storable(batch) != batch:
+        msg = "expected a batch id that is text, got one with a NUL or with bytes that are no UTF-8"
+        raise InputError(msg, where=_storable(batch), remedy="Rename the batch's folder.")
+
+
+def _storable(text: str) -> str:
+    """The text as every database takes it: a file's name in it may hold bytes that are no UTF-8."""
+    return text.encode("utf-8", errors="backslashreplace").decode("utf-8").replace("\0", "\\x00")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
@@ -16,7 +17,6 @@ from aeflow.store.files import storage_errors
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
 VERSION = 1
 _BUSY_SECONDS = 60
@@ -194,8 +194,6 @@ def _create(engine: sa.Engine) -> None:
 
 
 def _database_file(engine: sa.Engine) -> Path:
-    from pathlib import Path  # noqa: PLC0415
-
     return Path(engine.url.database or "")
 
 

@@ -105,6 +105,17 @@ def test_history_has_every_change_in_order_with_who_made_it(ledger):
     assert len(ledger.history()) == 5
 
 
+@pytest.mark.parametrize("batch", ["caf\udce9", "a\0b"])
+def test_a_batch_id_that_is_no_text_is_refused(ledger, batch):
+    with pytest.raises(InputError, match="no UTF-8"):
+        ledger.begin(batch, CLAIM, now=NOW)
+
+
+def test_a_message_about_a_file_whose_name_is_no_text_is_kept_readable(ledger):
+    ledger.begin("b", CLAIM, now=NOW)
+    assert ledger.fail("b", CLAIM, "caf\udce9 is \0 bad", now=NOW).message == "caf\\udce9 is \\x00 bad"
+
+
 @pytest.mark.parametrize("end", ["finish", "refuse", "fail"])
 def test_only_a_running_batch_can_end(ledger, end):
     argument = FACTS if end == "finish" else "why"

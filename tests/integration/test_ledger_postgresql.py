@@ -1,0 +1,107 @@
+"""The ledger on a real PostgreSQL server, started for these tests where one is installed."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from aeflow.store.claims import Claim
+from aeflow.store.ledger import Facts, open_ledger
+from aeflow.store.paths import Paths
+
+NOW = datetime(2026, 11, 20, 2, 30, tzinfo=UTC)
+CLAIM = Claim(path=Path("x"), host="host", pid=17, since=NOW)
+
+WORK = """
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+from aeflow.store.claims import Claim
+from aeflow.store.ledger import Facts, open_ledger
+from aeflow.store.paths import Paths
+now = datetime(2026, 11, 20, tzinfo=UTC)
+mine = Claim(Path("x"), "host", 1, now)
+ledger = open_ledger(Paths(Path("unused"), "pump"))
+for i in range(10):
+    ledger.begin(f"{sys.argv[1]}-{i}", mine, now=now)
+    ledger.finish(f"{sys.argv[1]}-{i}", mine, Facts(revision=1), now=now)
+"""
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory):
+    """The address of a new, empty database."""
+    pytest.importorskip("psycopg", reason="the PostgreSQL driver is not installed: aeflow[postgresql]")
+    found = [shutil.which("initdb"), *map(str, Path("/usr/lib/postgresql").glob("*/bin/initdb"))]
+    installed = [Path(p).parent for p in found if p]
+    if not installed:
+        pytest.skip("no PostgreSQL server is installed")
+    folder = tmp_path_factory.mktemp("postgresql")
+    user = []
+    if os.getuid() == 0:  # the server refuses to run as root
+        if not shutil.which("runuser"):
+            pytest.skip("a PostgreSQL server does not run as root, and there is no runuser")
+        user = ["runuser", "-u", "postgres", "--"]
+        shutil.chown(folder, "postgres")
+        for parent in list(folder.parents)[:3]:
+            parent.chmod(parent.stat().st_mode | 0o011)
+
+    def run(program, *arguments):
+        subprocess.run(
+            [*user, str(installed[-1] / program), *arguments],
+            check=True,
+            stdout=subprocess.DEVNULL,
+            cwd=folder,
+        )
+
+    data = str(folder / "data")
+    run("initdb", "-D", data, "-A", "trust", "-U", "postgres", "--no-sync")
+    run(
+        "pg_ctl",
+        "-D",
+        data,
+        "-w",
+        "-l",
+        str(folder / "log"),
+        "-o",
+        f"-k {folder} -c listen_addresses=''",
+        "start",
+    )
+    yield f"postgresql://postgres@/postgres?host={folder}"
+    run("pg_ctl", "-D", data, "-m", "immediate", "stop")
+
+
+def test_processes_that_make_the_ledger_at_once_lose_nothing(server, monkeypatch, tmp_path):
+    monkeypatch.setenv("AEFLOW_LEDGER_URL", server)
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    running = [
+        subprocess.Popen(
+            [sys.executable, "-c", WORK, str(n)], stderr=subprocess.PIPE, text=True, env=environment
+        )
+        for n in range(3)
+    ]
+    assert [process.communicate(timeout=60)[1] for process in running] == ["", "", ""]
+    ledger = open_ledger(Paths(tmp_path, "pump"))
+    assert len(ledger.all()) == 30
+    assert len(ledger.history()) == 60
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_is_written_comes_back(server, monkeypatch, tmp_path):
+    monkeypatch.setenv("AEFLOW_LEDGER_URL", server)
+    ledger = open_ledger(Paths(tmp_path, "motor"))
+    facts = Facts(revision=1, input_digest="i" * 64, rows_in=5_000_000_000, scored=5_000_000_000)
+    for batch in ("b", "B", "a"):
+        ledger.begin(batch, CLAIM, now=NOW)
+        ledger.finish(batch, CLAIM, facts, now=NOW)
+    ledger.begin("b", CLAIM, now=NOW)
+    row = ledger.fail("b", CLAIM, "no", now=NOW)
+    assert (row.state, row.facts, row.started_at, row.attempts) == ("failed", facts, NOW, 2)
+    assert [b.batch for b in ledger.all()] == ["B", "a", "b"]
+    assert [c.state for c in ledger.history("b")] == ["running", "published", "running", "failed"]

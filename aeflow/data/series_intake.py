@@ -6,8 +6,6 @@ entity, time, file and row; `quarantine.parquet`; and `intake.json`, written las
 
 from __future__ import annotations
 
-import difflib
-import fnmatch
 import math
 import shutil
 from contextlib import contextmanager
@@ -18,6 +16,7 @@ from typing import TYPE_CHECKING
 import duckdb
 
 from aeflow.data import periods, sql, tables
+from aeflow.data.history import batch_not_found, select_history
 from aeflow.data.intake import ACCOUNT_FILE, QUARANTINE_FILE, ROWS_FILE, Intake
 from aeflow.data.readings import read_times
 from aeflow.data.row_rules import RowRules
@@ -141,28 +140,6 @@ def take_in_history(config: PipelineConfig, folder: Path, *, chunk_rows: int = t
         cut = Cut(first_rows=config.history.first_rows, first_share=config.history.first_share)
         staged = stage(spool, folder, HISTORY, _rules(config), cut=cut, chunk_rows=chunk_rows)
         return _account(config, HISTORY, staged, spool, (None, None))
-
-
-def select_history(config: PipelineConfig, ids: list[str]) -> list[str]:
-    """Those of the ids, in their order, that `config.history` chooses.
-
-    Raises:
-        BatchNotFound: it chooses none.
-    """
-    history = config.history
-    chosen = [
-        batch
-        for batch in ids
-        if (not history.batches or any(fnmatch.fnmatchcase(batch, g) for g in history.batches))
-        and (history.first is None or batch >= history.first)
-        and (history.last is None or batch <= history.last)
-    ]
-    if not chosen:
-        msg = f"history chooses none of the {len(ids)} batches of the source{_span_of(ids)}"
-        raise BatchNotFound(
-            msg, where="history", remedy="Widen history.batches, history.first, history.last."
-        )
-    return chosen
 
 
 def _rules(config: PipelineConfig) -> RowRules:
@@ -291,10 +268,7 @@ def _files_of(config: PipelineConfig, batch: str) -> list[tables.TableFile]:
     """
     known = list_series_batches(config)
     if batch not in known:
-        close = difflib.get_close_matches(batch, known, n=1)
-        hint = f"; the nearest is {close[0]!r}" if close else ""
-        msg = f"the source has no such batch{_span_of(known)}{hint}"
-        raise BatchNotFound(msg, where=f"batch {batch}", remedy="Check the id and source.path.")
+        raise batch_not_found(batch, known, where=config.name)
     return tables.find_files(config, batch if config.batch.by == "folder" else None)
 
 
@@ -312,10 +286,6 @@ def _refuse_unknown_period(config: PipelineConfig, batch: str, spool: Spool) -> 
         nearest = ids[0] if batch < ids[0] else ids[1]
         msg = f"the source has no such batch: its first is {ids[0]}, its last {ids[1]}; the nearest is {nearest}"
         raise BatchNotFound(msg, where=f"batch {batch}", remedy="Its rows may be late, or the id wrong.")
-
-
-def _span_of(ids: list[str]) -> str:
-    return f": its first is {ids[0]}, its last {ids[-1]}" if ids else ", which is empty"
 
 
 def _contiguous(config: PipelineConfig, ids: list[str]) -> list[tuple[datetime, datetime]]:

@@ -2,7 +2,7 @@
 
 Cells are read once, in the order of the source, into a spool: time, entity and values of each row
 that belongs to the batch, with the faults found so far. What comes out is sorted by entity, time,
-file and row. Rows that came sorted are only read back; others are sorted by DuckDB, which spills.
+file and row. Rows that came sorted are only read back; others are sorted on disk.
 """
 
 from __future__ import annotations
@@ -10,10 +10,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Self
 
-import duckdb
 import numpy as np
 import pyarrow as pa
 
+from aeflow.data.external_sort import sort_batches
 from aeflow.data.readings import Cells, Times, read_names, read_numbers, read_times
 from aeflow.data.row_rules import CODE, Rows
 from aeflow.exceptions import SourceError
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from pathlib import Path
     from types import TracebackType
 
-_SORT_MEMORY = "192MB"
 _SHOWN = 80  # characters of a bad cell that are kept
 
 
@@ -172,24 +171,15 @@ class Spool:
                     yield _staged(batch, mixed)
 
     def _sort(self, reader: pa.RecordBatchReader, chunk_rows: int) -> Iterator[pa.RecordBatch]:
-        settings = {
-            "memory_limit": _SORT_MEMORY,
-            "temp_directory": str(self.folder / "sort"),
-            "threads": "2",
-            "autoinstall_known_extensions": "false",
-            "autoload_known_extensions": "false",
-        }
         ranks = np.empty(len(self.entities), np.int64)
         ranks[np.argsort(np.array(self.entities, dtype=object), kind="stable")] = np.arange(len(ranks))
-        with duckdb.connect(":memory:", config=settings) as connection:
-            connection.register("spool", reader)
-            connection.register(
-                "ranks", pa.table({"number": np.arange(len(ranks), dtype=np.int32), "rank": ranks})
-            )
-            ordered = connection.sql(
-                "select spool.* from spool join ranks on entity = number order by rank, time, file, row"
-            )
-            yield from ordered.to_arrow_reader(chunk_rows)
+
+        def keys(batch: pa.RecordBatch) -> tuple[np.ndarray, ...]:
+            entity, time_us, file, row = (np.asarray(batch.column(i)) for i in range(4))
+            return ranks[entity], time_us, file, row
+
+        count = int(self.count_of(context=True).sum()) + self.rows
+        return sort_batches(reader, keys, rows=count, folder=self.folder, chunk_rows=chunk_rows)
 
     def _add(self, reading: _FileReading, cells: Cells) -> None:
         layout, where = self._layout, reading.name
@@ -239,7 +229,8 @@ class Spool:
         ):
             fault[broken & (fault == 0)] = CODE[reason]
         for i in np.flatnonzero(fault):
-            details.setdefault(int(i), self._detail(int(fault[i]), int(i), columns, bad_number))
+            if i not in details:
+                details[int(i)] = self._detail(int(fault[i]), int(i), columns, bad_number)
         detail = pa.array(
             [details.get(i) for i in range(len(row))] if details else pa.nulls(len(row)), pa.string()
         )
@@ -309,7 +300,7 @@ class Spool:
         else:
             column = str(self._layout.time_column)
         cell = columns[column][i].as_py()
-        return f"{column} is missing" if cell is None else f"{column} = {str(cell)[:_SHOWN]!r}"
+        return f"{column} is missing" if cell is None or cell == "" else f"{column} = {str(cell)[:_SHOWN]!r}"
 
     def _write(self, reading: _FileReading, came: StagedRows, local: np.ndarray) -> None:
         rows, own = came.rows, ~came.context

@@ -8,14 +8,13 @@ from __future__ import annotations
 
 import os
 import re
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
 from aeflow.exceptions import ConfigError, SourceError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
-    from pathlib import Path
 
 _WILDCARD = re.compile(r"(\*+|\?|\[!?\]?[^\]]*\])")
 
@@ -27,7 +26,7 @@ def folders_in(root: Path) -> list[str]:
         SourceError: the root cannot be listed, holds a link to a folder outside, or a name that is no UTF-8.
     """
     entries = _entries(root)
-    refuse_outside(root, [e.name for e in entries if e.is_symlink() and e.is_dir()])
+    refuse_outside(root, [e.name for e in entries if _links_to_folder(e)])
     names = [e.name for e in entries if e.is_dir(follow_symlinks=False)]
     for name in names:
         if not is_utf8(name):
@@ -59,7 +58,7 @@ def walk(root: Path, below: str = "") -> Iterator[str]:
             continue
         if entry.is_symlink():
             refuse_outside(root, [item])
-            if entry.is_dir():
+            if _links_to_folder(entry):
                 continue
         yield item
 
@@ -128,6 +127,10 @@ def _piece_regex(piece: str) -> str:
         body = piece[1:-1].replace("\\", r"\\").replace("[", r"\[")
         return f"(?!/)[^{body[1:]}]" if body.startswith("!") else f"(?!/)[{body}]"
     return re.escape(piece)
+
+
+def _links_to_folder(entry: os.DirEntry[str]) -> bool:
+    return entry.is_symlink() and Path(entry.path).is_dir()  # Path answers False to a link in a circle
 
 
 def _entries(folder: Path) -> list[os.DirEntry[str]]:

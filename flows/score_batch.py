@@ -9,6 +9,7 @@ from __future__ import annotations
 import shutil
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,7 +21,8 @@ from aeflow.config import Compute, dump_json, load_config
 from aeflow.data.checks import check_batch
 from aeflow.data.take_in import take_in
 from aeflow.exceptions import BatchRefused, DetectorError
-from aeflow.scoring import FLAGS_FILE, score_batch as score_staged
+from aeflow.scoring import FLAGS_FILE, LATE_QUARANTINE_FILE
+from aeflow.scoring import score_batch as score_staged
 from aeflow.settings import home_for
 from aeflow.store.claims import claim
 from aeflow.store.digests import sha256_bytes
@@ -39,6 +41,7 @@ if TYPE_CHECKING:
     from aeflow.data.checks import CheckResult
     from aeflow.data.intake import Intake
     from aeflow.detector import Detector
+    from aeflow.registry import DetectorRef
     from aeflow.scoring import BatchScores, ScoringProgress
     from aeflow.store.publish import Published
 
@@ -69,7 +72,7 @@ def score_batch(
     *,
     version: int | None = None,
     force: bool = False,
-    progress: Callable[[ScoringProgress], None] | None = None,
+    progress: Callable[[float, str], None] | None = None,
 ) -> ScoredBatch:
     """Score a batch with the champion (or a given version) and publish its report.
 
@@ -86,13 +89,13 @@ def score_batch(
     pipeline = load_config(config)
     paths = Paths(home_for(config), pipeline.name)
     ledger = open_ledger(paths)
-    version, detector = fetch_detector(pipeline, paths, version)
+    ref, detector = fetch_detector(paths, version)
     now = datetime.now(UTC)
     with claim(paths.claim(batch), f"batch {batch} of {pipeline.name}", now=now) as mine:
         recover(paths.report(batch), paths.revisions(batch))
         known = ledger.get(batch)
         ledger.begin(batch, mine, now=now)
-        facts = Facts(detector_version=version, config_digest=config_digest(pipeline))
+        facts = Facts(detector_version=ref.version, config_digest=config_digest(pipeline))
         try:
             staged = take_in_batch(pipeline, batch, paths, detector)
             facts = replace(facts, input_digest=staged.digest, rows_in=staged.rows_in)
@@ -102,7 +105,7 @@ def score_batch(
                 checks = check(pipeline, staged, detector, paths)
                 checks.raise_if_refused()
                 scores = score_and_judge(detector, pipeline, staged, paths, progress)
-                build_report(pipeline, staged, checks, scores, version, detector, paths)
+                build_report(pipeline, staged, checks, scores, ref, detector, paths)
                 published = publish_report(batch, paths)
                 facts, changed = _published(facts, staged, scores, published), published.changed
         except BatchRefused as refusal:
@@ -150,23 +153,20 @@ def _published(facts: Facts, staged: Intake, scores: BatchScores, published: Pub
 
 
 @io_step
-def fetch_detector(
-    config: PipelineConfig, paths: Paths, version: int | None
-) -> tuple[int, Detector]:
-    """The detector of a version, or the champion, with the number it resolved to.
+def fetch_detector(paths: Paths, version: int | None) -> tuple[DetectorRef, Detector]:
+    """The detector of a version, or the champion, and which one that is.
 
     Raises:
         DetectorError: there is none.
     """
-    if version is None:
-        version = registry.resolve(config.name, "champion")
-    if version is None:
+    ref = registry.resolve(paths) if version is None else registry.find(paths, version)
+    if ref is None:
         raise DetectorError(
             "expected a champion to score with, and no detector is live",
-            where=f"pipeline {config.name}",
-            remedy=f"Train one: aeflow train {config.name}",
+            where=f"pipeline {paths.pipeline}",
+            remedy=f"Train one: aeflow train {paths.pipeline}",
         )
-    return version, detectors.load(registry.fetch(config.name, version, into=paths.detector(version)))
+    return ref, detectors.load(registry.fetch(paths, ref.version, digest=ref.digest))
 
 
 @io_step
@@ -196,12 +196,25 @@ def score_and_judge(
     config: PipelineConfig,
     staged: Intake,
     paths: Paths,
-    progress: Callable[[ScoringProgress], None] | None,
+    progress: Callable[[float, str], None] | None,
 ) -> BatchScores:
     """Scores of every item, flags and their evidence, into the build folder."""
-    build = _fresh(paths.work(staged.batch) / "build")
+    build = paths.work(staged.batch) / "build"
+    build.mkdir(parents=True)
+    in_ui = progress_shown(f"progress-{config.name}")
+
+    def tell(p: ScoringProgress) -> None:
+        share = p.done / max(p.total, 1)
+        in_ui(share)
+        if progress is not None:
+            progress(share, f"{p.done:,} of {p.total:,}")
+
     device = choose_device(config.compute.device)
-    return score_staged(detector, config, staged, build, device=device, progress=progress)
+    scores = score_staged(detector, config, staged, build, device=device, progress=tell)
+    late = paths.work(staged.batch) / LATE_QUARANTINE_FILE
+    rows = chain(iter_quarantine(staged.quarantine_path), iter_quarantine(late))
+    write_quarantine(paths.quarantine(staged.batch), rows)
+    return scores
 
 
 @step
@@ -210,7 +223,7 @@ def build_report(
     staged: Intake,
     checks: CheckResult,
     scores: BatchScores,
-    version: int,
+    ref: DetectorRef,
     detector: Detector,
     paths: Paths,
 ) -> None:
@@ -222,11 +235,11 @@ def build_report(
         checks=checks,
         scores=scores,
         detector=detector,
-        detector_version=version,
+        detector_ref=ref,
     )
 
 
 @io_step
 def publish_report(batch: str, paths: Paths) -> Published:
-    """The build folder in the place of the report, whole or not at all."""
+    """The build folder in the place of the report, whole or not at all; before it, what was set aside."""
     return publish(paths.work(batch) / "build", paths.report(batch), paths.revisions(batch))

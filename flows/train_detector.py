@@ -1,39 +1,40 @@
-"""Train a detector: take in the history, fit, calibrate, measure, register, promote if earned."""
+"""Train a detector: take in the history, fit, measure, register, promote if earned.
+
+A killed run starts again where its last epoch ended, if history and config are still the same.
+"""
 
 from __future__ import annotations
 
 import shutil
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+import numpy as np
 from prefect import flow
 
+from aeflow import detector as detectors
 from aeflow import registry
-from aeflow.config import BASELINE, dump_json, load_config
+from aeflow.config import BASELINE, load_config
 from aeflow.data.take_in import history_batches, take_in_training
-from aeflow.detector import load, save
-from aeflow.detector.fitting import Fitted, fit
+from aeflow.detector.fitting import Fitted, TrainingData, fit, prepare
 from aeflow.detector.planted import measure
-from aeflow.exceptions import DetectorError
 from aeflow.promotion import Decision, Figures, decide
-from aeflow.report.model_card import model_card, training_figures
+from aeflow.report.model_card import model_card
+from aeflow.report.training_figures import training_figures
 from aeflow.settings import home_for
 from aeflow.store.claims import claim
-from aeflow.store.digests import sha256_bytes
 from aeflow.store.paths import Paths
 from aeflow.training.devices import choose_device
-from flows.artifacts import show_training
+from flows.artifacts import show_summary
 from flows.io_tasks import io_step, step
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from aeflow.config import PipelineConfig
+    from aeflow.config import Model, PipelineConfig
     from aeflow.data.intake import Intake
-    from aeflow.detector import Detector
-    from aeflow.training.loop import Progress
 
 
 @dataclass(frozen=True)
@@ -42,12 +43,152 @@ class TrainedDetector:
 
     pipeline: str
     version: int
+    live: bool
+    decision: Decision
     challenger: Figures
     baseline: Figures
     champion: Figures | None
-    decision: Decision
     rows: int
     quarantined: int
     epochs: int
-    samples_per_second: float
+    items_per_second: float
     device: str
+    note: str
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values."""
+        return asdict(self)
+
+
+@flow(name="train-detector", persist_result=False)
+def train_detector(
+    config: Path, *, go_live: bool = True, progress: Callable[[float, str], None] | None = None
+) -> TrainedDetector:
+    """Train on the configured history and register the detector as challenger; it becomes champion
+    where that is earned (`aeflow.promotion`) and `go_live` is True.
+
+    Raises:
+        UserError: see `aeflow.exceptions`: what has to be mended is in the message.
+    """
+    pipeline = load_config(config)
+    paths = Paths(home_for(config), pipeline.name)
+    with claim(paths.training_claim, f"training of {pipeline.name}", now=datetime.now(UTC)):
+        batches, staged = take_in_history(pipeline, paths)
+        data = prepare(pipeline, staged, batches=len(batches))
+        challenger = fit_model(pipeline, pipeline.model, data, paths.training / "checkpoint", progress)
+        baseline = fit_model(pipeline, BASELINE, data, None, None)
+        figures = {name: measured(f.detector, data) for name, f in (("it", challenger), ("baseline", baseline))}
+        champion = champion_figures(pipeline, paths, data)
+        decision = decide(figures["it"], figures["baseline"], champion)
+        version = register(pipeline, paths, staged, batches, challenger, baseline, figures, decision)
+        live = decision.promote and go_live
+        if live:
+            registry.set_alias(paths, registry.CHAMPION, version)
+        shutil.rmtree(paths.training)
+    done = TrainedDetector(
+        pipeline=pipeline.name,
+        version=version,
+        live=live,
+        decision=decision,
+        challenger=figures["it"],
+        baseline=figures["baseline"],
+        champion=champion,
+        rows=staged.valid,
+        quarantined=sum(staged.quarantined.values()),
+        epochs=len(challenger.training.history),
+        items_per_second=challenger.training.samples_per_second,
+        device=str(challenger.training.device),
+        note=challenger.detector.calibration.note,
+    )
+    show_summary(f"train-{pipeline.name}", "\n\n".join([f"Version {version}", *decision.reasons]))
+    return done
+
+
+@io_step
+def take_in_history(config: PipelineConfig, paths: Paths) -> tuple[list[str], Intake]:
+    """The batches to learn from, and a snapshot of them."""
+    return history_batches(config), take_in_training(config, paths.training / "intake")
+
+
+@step
+def fit_model(
+    config: PipelineConfig,
+    model: Model,
+    data: TrainingData,
+    checkpoint: Path | None,
+    progress: Callable[[float, str], None] | None,
+) -> Fitted:
+    """Fit one model to the history; `progress` is told the share of epochs done."""
+    shown = None
+    if progress is not None:
+        tell = progress
+
+        def shown(p: Any) -> None:
+            tell(p.epoch / p.epochs, f"epoch {p.epoch}, validation loss {p.validation_loss:.4g}")
+
+    device = choose_device(config.compute.device)
+    return fit(config, model, data, device=device, checkpoint=checkpoint, progress=shown)
+
+
+@step
+def measured(detector: detectors.Detector, data: TrainingData) -> Figures:
+    """How the detector does on the held-out part of the history."""
+    return measure(detector, data.history, device=choose_device(detector.config.compute.device))
+
+
+@io_step
+def champion_figures(config: PipelineConfig, paths: Paths, data: TrainingData) -> Figures | None:
+    """The present champion on the same held-out part; None where there is none, or where it was
+    trained on other channels or another preparation and cannot score it."""
+    live = registry.resolve(paths)
+    if live is None:
+        return None
+    champion = detectors.load(registry.fetch(paths, live.version, digest=live.digest))
+    return measured(champion, data) if champion.fits(config) else None
+
+
+@io_step
+def register(
+    config: PipelineConfig,
+    paths: Paths,
+    staged: Intake,
+    batches: list[str],
+    challenger: Fitted,
+    baseline: Fitted,
+    figures: dict[str, Figures],
+    decision: Decision,
+) -> int:
+    """The detector, with the baseline it was measured against, as the next version: challenger."""
+    folder = paths.training / "detector"
+    shutil.rmtree(folder, ignore_errors=True)
+    detectors.save(challenger.detector, folder)
+    detectors.save(baseline.detector, folder / detectors.BASELINE_FOLDER)
+    source = config.source
+    mine, theirs = figures["it"], figures["baseline"]
+    history = challenger.training.history
+    ref = registry.register(
+        paths,
+        folder,
+        python_model=detectors.PYFUNC,
+        kind=config.kind,
+        input_example=np.zeros((2, *challenger.detector.network.item_shape), dtype=np.float32),
+        data=registry.TrainingData(
+            name=f"{config.name}-history",
+            digest=staged.digest,
+            rows=staged.valid,
+            source=source.root if source.kind == "images" else source.path if source.kind == "table" else source.query,
+        ),
+        model_card=model_card(config, staged, batches, challenger, mine, theirs, decision),
+        params={"family": config.model.family, "seed": config.seed, "batches": len(batches), "rows": staged.valid},
+        metrics={
+            **{k: v for k, v in mine.to_json().items() if v is not None},
+            **{f"baseline_{k}": v for k, v in theirs.to_json().items() if v is not None},
+            "samples_per_second": challenger.training.samples_per_second,
+            "train_loss": [r.train_loss for r in history],
+            "validation_loss": [r.validation_loss for r in history],
+        },
+        figures=training_figures(challenger),
+        tags={"family": config.model.family, "decision": " ".join(decision.reasons)},
+    )
+    registry.set_alias(paths, registry.CHALLENGER, ref.version)
+    return ref.version

@@ -9,7 +9,9 @@ import typer
 if TYPE_CHECKING:
     from pathlib import Path
 
-ConfigArgument = Annotated[str, typer.Argument(metavar="CONFIG", help="A config file, or its name in configs/.")]
+ConfigArgument = Annotated[
+    str, typer.Argument(metavar="CONFIG", help="A config file, or its name in configs/.")
+]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for other programs.")]
 
 

@@ -21,7 +21,9 @@ def add_commands(app: typer.Typer) -> None:
 
 def train(
     config: ConfigArgument,
-    challenger: Annotated[bool, typer.Option("--challenger", help="Register only; do not let it go live.")] = False,
+    challenger: Annotated[
+        bool, typer.Option("--challenger", help="Register only; do not let it go live.")
+    ] = False,
     json: JsonOption = False,
 ) -> None:
     """Fit a detector on the configured history, measure and register it; it goes live if that is earned."""
@@ -106,7 +108,9 @@ def _figure(value: float | None) -> str:
 
 
 def _print_training(done: TrainedDetector) -> None:
-    print(f"Detector {done.version} of {done.pipeline}, trained on {done.rows} valid rows ({done.quarantined} set aside)")
+    print(
+        f"Detector {done.version} of {done.pipeline}, trained on {done.rows} valid rows ({done.quarantined} set aside)"
+    )
     print(f"  in {done.epochs} epochs on {done.device}, {done.samples_per_second:,.0f} items a second.")
     for reason in done.decision.reasons:
         print(f"  {reason}")

@@ -48,7 +48,9 @@ def run(arguments: list[str]) -> int:
     except OSError as error:
         if error.errno not in _OF_THE_MACHINE:
             return _unexpected(error)
-        _say(f"aeflow: {error.filename or 'a file'}: {error.strerror}\n  Check the path, its rights and the free space.")
+        _say(
+            f"aeflow: {error.filename or 'a file'}: {error.strerror}\n  Check the path, its rights and the free space."
+        )
         return _YOURS
     except Exception as error:  # noqa: BLE001 - the last resort: a person gets a sentence, the log the rest
         return _unexpected(error)

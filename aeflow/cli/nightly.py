@@ -23,7 +23,9 @@ def add_commands(app: typer.Typer) -> None:
 def score(
     config: ConfigArgument,
     batch: Annotated[str | None, typer.Option("--batch", metavar="ID", help="Score this batch.")] = None,
-    first: Annotated[str | None, typer.Option("--from", metavar="ID", help="Score the batches from this one on.")] = None,
+    first: Annotated[
+        str | None, typer.Option("--from", metavar="ID", help="Score the batches from this one on.")
+    ] = None,
     last: Annotated[str | None, typer.Option("--to", metavar="ID", help="... up to this one.")] = None,
     pending: Annotated[bool, typer.Option("--pending", help="Score every batch that has no report.")] = False,
     version: Annotated[int | None, typer.Option(help="Detector version. Default: the champion.")] = None,
@@ -34,7 +36,7 @@ def score(
     from aeflow.cli.output import print_json
     from aeflow.cli.progress import progress_bar
     from aeflow.exceptions import UserError
-    from flows.backlog import choose_batches
+    from aeflow.backlog import choose_batches
     from flows.io_tasks import run
     from flows.score_batch import score_batch
 
@@ -67,7 +69,7 @@ def score(
 def status(config: ConfigArgument, json: JsonOption = False) -> None:
     """Show every batch and its state: published, refused, failed, running, missing."""
     from aeflow.cli.output import print_json, print_table
-    from flows.backlog import read_status
+    from aeflow.backlog import read_status
 
     rows = read_status(open_pipeline(config))
     if json:
@@ -81,7 +83,9 @@ def status(config: ConfigArgument, json: JsonOption = False) -> None:
 
 def report(
     config: ConfigArgument,
-    batch: Annotated[str | None, typer.Option("--batch", metavar="ID", help="Default: the last one published.")] = None,
+    batch: Annotated[
+        str | None, typer.Option("--batch", metavar="ID", help="Default: the last one published.")
+    ] = None,
     json: JsonOption = False,
 ) -> None:
     """Tell what the last night brought, and where its files are."""
@@ -99,12 +103,14 @@ def report(
 def quarantine(
     config: ConfigArgument,
     batch: Annotated[str | None, typer.Option("--batch", metavar="ID", help="Only this batch.")] = None,
-    replay: Annotated[bool, typer.Option("--replay", help="Take the batches in again, once their data are mended.")] = False,
+    replay: Annotated[
+        bool, typer.Option("--replay", help="Take the batches in again, once their data are mended.")
+    ] = False,
     json: JsonOption = False,
 ) -> None:
     """Show what was set aside, why and where; --replay scores those batches again."""
     from aeflow.cli.output import print_json, print_table
-    from flows.backlog import read_quarantine
+    from aeflow.backlog import read_quarantine
 
     path = open_pipeline(config)
     rows = read_quarantine(path, batch)
@@ -130,7 +136,9 @@ def verify(
 
     differences = verify_batch(open_pipeline(config), batch)
     if not differences:
-        print(f"Batch {batch}: identical. Data, config, detector and every published file are as the receipt says.")
+        print(
+            f"Batch {batch}: identical. Data, config, detector and every published file are as the receipt says."
+        )
         return
     print(f"Batch {batch}: not identical.")
     for difference in differences:
@@ -150,13 +158,17 @@ def _replay(config: Path, batches: list[str]) -> None:
 
 def _report_folder(config: Path, batch: str | None) -> Path:
     from aeflow.exceptions import BatchNotFound
-    from flows.backlog import paths_of
+    from aeflow.backlog import paths_of
 
     paths = paths_of(config)
     published = paths.published()
     if not published or (batch is not None and batch not in published):
         what = f"a report of batch {batch}" if batch else "a published report"
-        known = f"Published are: {', '.join(published[-10:])}." if published else "Score a batch first: aeflow score"
+        known = (
+            f"Published are: {', '.join(published[-10:])}."
+            if published
+            else "Score a batch first: aeflow score"
+        )
         raise BatchNotFound(f"expected {what}, and there is none", where=str(paths.reports), remedy=known)
     return paths.report(batch or published[-1])
 

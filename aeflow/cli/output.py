@@ -21,7 +21,9 @@ def print_table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> None
     """Print an aligned table; numbers to the right, None as nothing."""
     cells = [["" if v is None else str(v) for v in row] for row in rows]
     widths = [max(len(line[c]) for line in [list(header), *cells]) for c in range(len(header))]
-    right = [all(isinstance(row[c], int | float | None) for row in rows) and bool(rows) for c in range(len(header))]
+    right = [
+        all(isinstance(row[c], int | float | None) for row in rows) and bool(rows) for c in range(len(header))
+    ]
     for line in [list(header), *cells]:
         shown = (t.rjust(w) if r else t.ljust(w) for t, w, r in zip(line, widths, right, strict=True))
         print("  ".join(shown).rstrip())

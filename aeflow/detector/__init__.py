@@ -1,6 +1,11 @@
 """The detector: fit, score, judge, save, load."""
 
-from aeflow.detector.detector import Detector, FittedOn
-from aeflow.detector.storage import calibration_digest, digest, load, save
+from pathlib import Path
 
-__all__ = ["Detector", "FittedOn", "calibration_digest", "digest", "load", "save"]
+from aeflow.detector.detector import Detector, FittedOn
+from aeflow.detector.storage import BASELINE_FOLDER, calibration_digest, load, save
+
+PYFUNC = Path(__file__).with_name("pyfunc.py")
+"""The file by which MLflow runs a registered detector."""
+
+__all__ = ["BASELINE_FOLDER", "PYFUNC", "Detector", "FittedOn", "calibration_digest", "load", "save"]

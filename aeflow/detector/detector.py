@@ -72,15 +72,19 @@ class Detector:
         return score_series(self.normal, self.network, inputs, device=device, chunk_items=chunk_items)
 
     def score_images(
-        self, pixels: NDArray[np.uint8] | NDArray[np.float32], *, device: torch.device, chunk_items: int
+        self, images: NDArray[np.float32], *, device: torch.device, chunk_items: int
     ) -> ArrayScores:
         """Score and error map of each array `(N, C, H, W)`, float32, higher is more abnormal."""
         assert isinstance(self.normal, ImageNormal)
-        return score_images(self.normal, self.network, pixels, device=device, chunk_items=chunk_items)
+        return score_images(self.normal, self.network, images, device=device, chunk_items=chunk_items)
 
     def p_values(self, scores: NDArray[np.float32], entity: str = "") -> NDArray[np.float64]:
         """How often normal data of the entity score at least as high, `(N,)` in 0..1."""
         return self.entity_calibrations.get(entity, self.calibration).p_values(scores)
+
+    def fits(self, config: PipelineConfig) -> bool:
+        """Whether it can score the data of `config`: the same channels, prepared alike."""
+        return self.config.channels == config.channels and self.config.prepare == config.prepare
 
     def check_fits(self, config: PipelineConfig) -> None:
         """Refuse to score a pipeline whose data no longer look as they did in training.

@@ -85,14 +85,26 @@ def fit(
     config = config.model_copy(update={"model": model}).at(config.folder)
     if isinstance(data.history, ImageHistory):
         images = image_fitting.fit_images(
-            config, model, data.history, items_per_batch=data.items_per_batch, device=device,
-            fingerprint=data.fitted_on.digest, checkpoint=checkpoint, progress=progress,
+            config,
+            model,
+            data.history,
+            items_per_batch=data.items_per_batch,
+            device=device,
+            fingerprint=data.fitted_on.digest,
+            checkpoint=checkpoint,
+            progress=progress,
         )
         found, own = images, {}
     else:
         series = series_fitting.fit_series(
-            config, model, data.history, items_per_batch=data.items_per_batch, device=device,
-            fingerprint=data.fitted_on.digest, checkpoint=checkpoint, progress=progress,
+            config,
+            model,
+            data.history,
+            items_per_batch=data.items_per_batch,
+            device=device,
+            fingerprint=data.fitted_on.digest,
+            checkpoint=checkpoint,
+            progress=progress,
         )
         found, own = series, series.entity_calibrations
     detector = Detector(

@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 from aeflow.config import ImagePrepare
 from aeflow.data.images import iter_images
 from aeflow.data.splits import CALIBRATION, TEST, TRAIN, VALIDATION, split_groups
-from aeflow.detector.image_scores import ImageNormal, as_unit, reconstruct, score_images
+from aeflow.detector.image_scores import ImageNormal, reconstruct, score_images
 from aeflow.exceptions import DetectorError
 from aeflow.models.catalog import build
 from aeflow.numerics.calibration import Calibration, fit_calibration
@@ -39,13 +39,13 @@ class ImageHistory:
     """The arrays of a history, `pixels` `(N, C, H, W)` as prepared, and for each the number of its
     image `item` `(N,)` and its `part` `(N,)` (codes of `aeflow.data.splits`)."""
 
-    pixels: NDArray[np.uint8] | NDArray[np.float32]
+    pixels: NDArray[np.float32]
     item: NDArray[np.int64]
     part: NDArray[np.int8]
     sha256: tuple[str, ...]
     groups: tuple[str | None, ...]
 
-    def of(self, part: int) -> NDArray[np.uint8] | NDArray[np.float32]:
+    def of(self, part: int) -> NDArray[np.float32]:
         """The arrays of one part."""
         return self.pixels[self.part == part]
 
@@ -63,15 +63,15 @@ class ImageFit:
 
 
 def prepare_history(config: PipelineConfig, intake: Intake) -> ImageHistory:
-    """The staged history as arrays in memory (1 byte a value), whole groups to one part.
+    """The staged history as arrays in memory (4 bytes a value), whole groups to one part.
 
     Files that turn out damaged are left out: the intake's record of them stands in the quarantine.
 
     Raises:
         DetectorError: there are no images.
     """
-    staged = pq.read_table(intake.rows_path, columns=["sha256", "group"])
-    pixels: list[NDArray[np.uint8] | NDArray[np.float32]] = []
+    staged = pq.read_table(intake.folder / ITEMS_FILE, columns=["sha256", "group"])
+    pixels: list[NDArray[np.float32]] = []
     item: list[NDArray[np.int64]] = []
     for inputs in iter_images(
         config, intake, chunk_items=config.compute.chunk_items, workers=config.compute.workers
@@ -86,9 +86,10 @@ def prepare_history(config: PipelineConfig, intake: Intake) -> ImageHistory:
         )
     sha256 = tuple(staged["sha256"].to_pylist())
     groups = tuple(staged["group"].to_pylist())
-    part_of_item = split_groups(groups, sha256, config.split, config.seed)
-    index = np.concatenate(item)
-    return ImageHistory(np.concatenate(pixels), index, part_of_item[index], sha256, groups)
+    part_of_item = split_groups(groups, config.split, seed=config.seed, contents=sha256)
+    index = np.concatenate([chunk.item for chunk in chunks])
+    pixels = np.concatenate([chunk.pixels for chunk in chunks])
+    return ImageHistory(pixels, index, part_of_item[index], sha256, groups)
 
 
 def fit_images(
@@ -151,14 +152,14 @@ def best_of_items(score: NDArray[np.float32], item: NDArray[np.int64]) -> NDArra
 
 def _spread(
     network: Autoencoder,
-    pixels: NDArray[np.uint8] | NDArray[np.float32],
+    pixels: NDArray[np.float32],
     device: torch.device,
     chunk_items: int,
 ) -> NDArray[np.float32]:
     """Root mean square of the residuals of each band, `(C,)`, in portions of fixed memory."""
     total = np.zeros(pixels.shape[1])
     for begin in range(0, len(pixels), chunk_items):
-        images = as_unit(pixels[begin : begin + chunk_items])
+        images = pixels[begin : begin + chunk_items]
         reconstruction, _ = reconstruct(network, images, device=device, chunk_items=chunk_items)
         total += ((images - reconstruction) ** 2).sum(axis=(0, 2, 3), dtype=np.float64)
     spread = np.sqrt(total / (pixels.size / pixels.shape[1]))

@@ -45,15 +45,6 @@ class ArrayScores:
     reconstruction: NDArray[np.float32]
 
 
-def as_unit(pixels: NDArray[np.uint8] | NDArray[np.float32]) -> NDArray[np.float32]:
-    """Pixels as float32 in 0..1; bytes are divided by 255."""
-    return (
-        pixels.astype(np.float32) / np.float32(255)
-        if pixels.dtype == np.uint8
-        else np.asarray(pixels, np.float32)
-    )
-
-
 def reconstruct(
     network: Autoencoder, images: NDArray[np.float32], *, device: torch.device, chunk_items: int
 ) -> tuple[NDArray[np.float32], NDArray[np.float32] | None]:
@@ -76,13 +67,12 @@ def reconstruct(
 def score_images(
     normal: ImageNormal,
     network: Autoencoder,
-    pixels: NDArray[np.uint8] | NDArray[np.float32],
+    images: NDArray[np.float32],
     *,
     device: torch.device,
     chunk_items: int,
 ) -> ArrayScores:
-    """Score each array `(N, C, H, W)`; nothing depends on `chunk_items` or on the other arrays."""
-    images = as_unit(pixels)
+    """Score each array `(N, C, H, W)` in 0..1; nothing depends on `chunk_items` or on the other arrays."""
     reconstruction, latent = reconstruct(network, images, device=device, chunk_items=chunk_items)
     error = ((images - reconstruction) / normal.spread[:, None, None]) ** 2
     if latent is not None:

@@ -75,7 +75,7 @@ def prepare_history(config: PipelineConfig, rows: Path) -> SeriesHistory:
             where=f"pipeline {config.name}",
             remedy="Widen `history` in the config, or see `aeflow quarantine`.",
         )
-    return SeriesHistory(grid, split_time(grid.entity, config.split), cadences)
+    return SeriesHistory(grid, split_time(grid.entity, config.split, counted=grid.has_row), cadences)
 
 
 def fit_series(

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 FORMAT = 1
+BASELINE_FOLDER = "baseline"
 _FILES = ("arrays.safetensors", "detector.json", "network.safetensors")
 
 
@@ -120,15 +121,6 @@ def load(folder: Path) -> Detector:
             fitted["until_us"],
         ),
     )
-
-
-def digest(folder: Path) -> str:
-    """SHA-256 over the detector's files: two detectors with one digest score alike."""
-    whole = hashlib.sha256()
-    for name in _FILES:
-        whole.update(f"{name}\0".encode())
-        whole.update(hashlib.sha256((folder / name).read_bytes()).digest())
-    return whole.hexdigest()
 
 
 def calibration_digest(detector: Detector) -> str:

@@ -9,7 +9,7 @@ must: an alias of the embedded registry is read from its SQLite file, and a dete
 home folder is used from there.
 """
 
-from aeflow.registry.aliases import VersionInfo, resolve, set_alias, versions
+from aeflow.registry.aliases import VersionInfo, find, resolve, set_alias, versions
 from aeflow.registry.connection import CHALLENGER, CHAMPION, DetectorRef
 from aeflow.registry.download import fetch
 from aeflow.registry.registration import TrainingData, register
@@ -21,6 +21,7 @@ __all__ = [
     "TrainingData",
     "VersionInfo",
     "fetch",
+    "find",
     "register",
     "resolve",
     "set_alias",

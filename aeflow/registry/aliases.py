@@ -102,6 +102,17 @@ def versions(paths: Paths) -> list[VersionInfo]:
     return sorted(infos, key=lambda i: i.version)
 
 
+def find(paths: Paths, version: int) -> DetectorRef:
+    """The reference to a registered version.
+
+    Raises:
+        DetectorError: there is no such version, or it was not registered by aeflow.
+        StorageError: the registry cannot be reached.
+    """
+    with connected(paths) as client:
+        return find_version(client, paths, version)
+
+
 def find_version(client: MlflowClient, paths: Paths, version: int) -> DetectorRef:
     """The reference to a registered version.
 

@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 
 SCORES_FILE = "scores.parquet"
 FLAGS_FILE = "flags.parquet"
+LATE_QUARANTINE_FILE = "late-quarantine.parquet"
+"""Beside the build folder: images that turned out damaged while they were decoded."""
 _ROWS_PER_GROUP = 65_536
 
 

@@ -1,0 +1,126 @@
+"""Which batches there are, what became of each, and which are still to be done."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+from aeflow.config import PipelineConfig, load_config
+from aeflow.data.history import select_history
+from aeflow.data.take_in import list_batches
+from aeflow.exceptions import InputError
+from aeflow.settings import home_for
+from aeflow.store.claims import holder
+from aeflow.store.ledger import Batch, open_ledger
+from aeflow.store.paths import Paths
+from aeflow.store.quarantine import iter_quarantine
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+MISSING = "missing"
+
+
+@dataclass(frozen=True)
+class BatchStatus:
+    """One line of the ledger: a batch of the source or one that was once scored."""
+
+    batch: str
+    state: str
+    """published, refused, failed, running, interrupted, or missing: in the source, never scored."""
+    scored: int | None = None
+    not_scorable: int | None = None
+    quarantined: int | None = None
+    flags: int | None = None
+    detector_version: int | None = None
+    revision: int | None = None
+    message: str = ""
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values."""
+        return asdict(self)
+
+    def cells(self) -> list[object]:
+        """The values in the order of the table, the message shortened to its first line."""
+        *values, message = asdict(self).values()
+        return [*values, message.splitlines()[0][:60] if message else ""]
+
+
+def paths_of(config: Path) -> Paths:
+    """Where everything of the pipeline lies."""
+    return Paths(home_for(config), load_config(config).name)
+
+
+def read_status(config: Path) -> list[BatchStatus]:
+    """Every batch of the source and of the ledger, by id.
+
+    Raises:
+        SourceError: the source cannot be read.
+    """
+    pipeline, paths = load_config(config), paths_of(config)
+    known = {batch.batch: batch for batch in open_ledger(paths).all()}
+    ids = sorted({*list_batches(pipeline), *known})
+    return [_status(name, known.get(name), paths) for name in ids]
+
+
+def choose_batches(
+    config: Path, *, batch: str | None, first: str | None, last: str | None, pending: bool
+) -> list[str]:
+    """The batches that the options of `aeflow score` mean, in order.
+
+    Raises:
+        InputError: none or several ways to choose were given.
+        SourceError: the source cannot be read.
+    """
+    ways = [batch is not None, first is not None or last is not None, pending]
+    if sum(ways) != 1:
+        raise InputError(
+            f"expected one of --batch ID, --from ID --to ID, --pending; {'none' if not any(ways) else 'several'} given",
+            where="aeflow score",
+        )
+    if batch is not None:
+        return [batch]
+    pipeline = load_config(config)
+    ids = list_batches(pipeline)
+    if not pending:
+        return [i for i in ids if (first is None or i >= first) and (last is None or i <= last)]
+    done = {s.batch for s in read_status(config) if s.state in {"published", "running"}}
+    history = _history_only(pipeline, ids)
+    return [i for i in ids if i not in done and i not in history]
+
+
+def read_quarantine(config: Path, batch: str | None) -> list[dict[str, Any]]:
+    """What was set aside, of one batch or of all, as rows of `schemas.QUARANTINE`."""
+    paths = paths_of(config)
+    names = [batch] if batch is not None else [b.batch for b in open_ledger(paths).all()]
+    return [
+        row for name in names for part in iter_quarantine(paths.quarantine(name)) for row in part.to_pylist()
+    ]
+
+
+def _history_only(config: PipelineConfig, ids: list[str]) -> set[str]:
+    """Batches that were learnt from as a whole: what they hold was taken as normal, so that scoring
+    them is asked for by name. Where the history is all there is, or a part of each batch, none."""
+    if config.history.first_rows is not None or config.history.first_share is not None:
+        return set()
+    chosen = set(select_history(config, ids))
+    return set() if chosen == set(ids) else chosen
+
+
+def _status(batch: str, known: Batch | None, paths: Paths) -> BatchStatus:
+    if known is None:
+        return BatchStatus(batch, MISSING)
+    # The claim is held as long as its process lives: without one, a running batch was killed.
+    alive = known.state == "running" and holder(paths.claim(batch)) is not None
+    facts = known.facts
+    return BatchStatus(
+        batch,
+        "interrupted" if known.state == "running" and not alive else known.state,
+        facts.scored,
+        facts.not_scorable,
+        facts.quarantined,
+        facts.flags,
+        facts.detector_version,
+        facts.revision,
+        known.message,
+    )

@@ -1,0 +1,1 @@
+"""The networks: one file a family, all of one contract (`autoencoder`), found by name (`catalog`)."""

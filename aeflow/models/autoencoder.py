@@ -1,0 +1,91 @@
+"""The contract of every model family.
+
+An item is an image `(C, H, W)` in 0..1 or a scaled window `(T, C)`. Networks take a batch of items
+`(N, *item_shape)` float32 and, for what was observed, a bool tensor of the same shape (None: all of
+it); unobserved values are 0. They give back what they expect, of the same shape.
+
+Legend: N items, D numbers of a code, T points, C channels, H x W pixels.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import TYPE_CHECKING, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from aeflow.exceptions import InputError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+
+class Reconstruction(NamedTuple):
+    """items: `(N, *item_shape)`, what was expected. code: `(N, D)`. penalty: scalar, what the family
+    adds to the training loss; 0 for most."""
+
+    items: Tensor
+    code: Tensor
+    penalty: Tensor
+
+
+class Autoencoder(nn.Module, ABC):
+    """A network that reconstructs items through a code.
+
+    `item_shape` and `code_size` (D) are set by every family.
+    """
+
+    item_shape: tuple[int, ...]
+    code_size: int
+
+    @abstractmethod
+    def encode(self, x: Tensor, observed: Tensor | None = None) -> Tensor:
+        """The codes `(N, D)` of items `(N, *item_shape)`."""
+
+    @abstractmethod
+    def decode(self, code: Tensor) -> Tensor:
+        """The items `(N, *item_shape)` that codes `(N, D)` stand for."""
+
+    def forward(self, x: Tensor, observed: Tensor | None = None) -> Reconstruction:
+        """Encode and decode."""
+        code = self.encode(x, observed)
+        return Reconstruction(self.decode(code), code, x.new_zeros(()))
+
+    def latent_contributions(self, x: Tensor, observed: Tensor | None = None) -> Tensor | None:  # noqa: ARG002
+        """Non-negative parts `(N, *item_shape)` that sum per item to a statistic of the code which is D
+        on average over normal items; None where the family has no such statistic."""
+        return None
+
+
+class ClosedForm(Autoencoder):
+    """A family that is fitted in one pass instead of by gradient descent."""
+
+    @abstractmethod
+    def fit_closed_form(self, batches: Iterable[tuple[Tensor, Tensor | None]]) -> None:
+        """Fit to batches of (items, observed); each is looked at once."""
+
+
+def check_items(x: Tensor, item_shape: tuple[int, ...]) -> None:
+    """Refuse what no network should see.
+
+    Raises:
+        InputError: another shape or type, or a value that is not finite.
+    """
+    if x.ndim != len(item_shape) + 1 or tuple(x.shape[1:]) != item_shape:
+        expected = " x ".join(map(str, item_shape))
+        raise InputError(f"expected items of shape (N, {expected}), got {tuple(x.shape)}")
+    if x.dtype != torch.float32:
+        raise InputError(f"expected float32 items, got {x.dtype}", remedy="Convert them with .float().")
+    if not torch.isfinite(x).all():
+        broken = int((~torch.isfinite(x)).sum())
+        raise InputError(
+            f"expected finite items, got {broken} NaN or infinite values",
+            remedy="Set missing values to 0 and mark them in `observed`.",
+        )
+
+
+def parameter_count(network: nn.Module) -> int:
+    """The number of trained values; for closed-form families the fitted ones."""
+    trained = sum(p.numel() for p in network.parameters())
+    return trained or sum(b.numel() for b in network.buffers())

@@ -1,0 +1,259 @@
+"""Score a staged batch of images: every image, then the cut, then evidence for what is flagged.
+
+Evidence is made in a pass of its own over the flagged images: they are few, and the cut may need the
+whole batch. Legend: N arrays, K arrays (tiles) of one image, M images, C bands, H x W pixels.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow as pa
+
+from aeflow import schemas
+from aeflow.config import ImagePrepare
+from aeflow.data.image_quarantine import quarantine_table
+from aeflow.data.images import iter_images
+from aeflow.data.tiling import stitch, to_original
+from aeflow.numerics.reconstruction_error import worst_boxes
+from aeflow.scoring.judged import (
+    FLAGS_FILE,
+    LATE_QUARANTINE_FILE,
+    SCORES_FILE,
+    BatchScores,
+    ScoringProgress,
+    channel_shares,
+    described,
+    flag_id,
+    lists_where,
+    rows_at,
+    table_writer,
+    top_channel,
+    write_flags,
+    write_verdicts,
+)
+from aeflow.scoring.pictures import heatmap_png, image_png
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    import torch
+    from numpy.typing import NDArray
+
+    from aeflow.config import PipelineConfig
+    from aeflow.data.image_intake import StagedImage
+    from aeflow.data.image_quarantine import SetAside
+    from aeflow.data.images import ImageInputs
+    from aeflow.data.intake import Intake
+    from aeflow.detector import Detector
+
+_MAX_BOXES = 5
+
+
+@dataclass(frozen=True)
+class ImageScores:
+    """The images of one chunk, scored: score `(M,)`, p_value `(M,)`, contributions `(M, C)`."""
+
+    items: tuple[StagedImage, ...]
+    score: NDArray[np.float32]
+    p_value: NDArray[np.float64]
+    contributions: NDArray[np.float32]
+    set_aside: tuple[SetAside, ...]
+
+
+def score_items(
+    detector: Detector, config: PipelineConfig, intake: Intake, *, device: torch.device
+) -> Iterator[ImageScores]:
+    """Every image of the batch with its score, in the order of the staged table; the score of an image
+    in tiles is that of its worst tile."""
+    source = config.model_copy(update={"prepare": detector.config.prepare}).at(config.folder)
+    for inputs in iter_images(source, intake):
+        if not inputs.items:
+            empty = np.empty(0, dtype=np.float32)
+            yield ImageScores(
+                (), empty, np.empty(0), empty.reshape(0, len(config.channels)), inputs.set_aside
+            )
+            continue
+        found = detector.score_images(inputs.pixels, device=device, chunk_items=config.compute.chunk_items)
+        worst = _worst_array(found.score, inputs.item)
+        score = found.score[worst]
+        yield ImageScores(
+            inputs.items, score, detector.p_values(score), found.contributions[worst], inputs.set_aside
+        )
+
+
+def score_image_batch(
+    detector: Detector,
+    config: PipelineConfig,
+    intake: Intake,
+    folder: Path,
+    *,
+    device: torch.device,
+    progress: Callable[[ScoringProgress], None] | None = None,
+) -> BatchScores:
+    """Write `scores.parquet` and `flags.parquet` of the batch into `folder`, and beside it what turned
+    out to be damaged."""
+    schema = described(schemas.IMAGE_SCORES, "images", config.channels)
+    first_pass = folder / "first-pass.parquet"
+    aside: Counter[str] = Counter()
+    near: list[_Near] = []
+    scored = 0
+    with (
+        table_writer(first_pass, schema) as writer,
+        table_writer(folder.parent / LATE_QUARANTINE_FILE, schemas.QUARANTINE) as quarantine,
+    ):
+        for chunk in score_items(detector, config, intake, device=device):
+            writer.write_table(_table(chunk, config, schema))
+            quarantine.write_table(quarantine_table(config, intake.batch, chunk.set_aside))
+            aside.update(one.reason for one in chunk.set_aside)
+            near += [
+                _Near(scored + int(i), chunk.items[i].index, float(chunk.p_value[i]))
+                for i in np.flatnonzero(chunk.p_value <= detector.calibration.alpha)
+            ]
+            scored += len(chunk.items)
+            if progress is not None:
+                progress(ScoringProgress(scored + aside.total(), intake.valid))
+
+    cut = detector.calibration.cut(np.array([n.p_value for n in near]), n_tested=scored)
+    severity = partial(detector.calibration.severity, cut=cut)
+    flagged = [n for n in near if n.p_value <= cut]
+    rows = np.array([n.row for n in flagged], dtype=np.int64)
+    facts = rows_at(first_pass, rows)
+    # Boxes for every flag; pictures for the most severe, since they are what makes a report large.
+    by_severity = sorted(flagged, key=lambda n: (n.p_value, n.row))
+    pictured = {n.staged for n in by_severity[: config.report.max_evidence_flags]}
+    evidence = _evidence(detector, config, intake, [n.staged for n in flagged], pictured, device=device)
+    flags = [
+        _flag(config, intake.batch, facts[n.row], severity) | evidence.get(n.staged, {}) for n in flagged
+    ]
+    names = np.array([flag["flag_id"] for flag in flags], dtype=object)
+    write_verdicts(first_pass, folder / SCORES_FILE, schema, rows=rows, flags=names, severity=severity)
+    write_flags(flags, folder / FLAGS_FILE, "images", config.channels)
+    return BatchScores(scored, {}, dict(aside), len(flags))
+
+
+@dataclass(frozen=True, slots=True)
+class _Near:
+    """An image that could be flagged: its row in the scores and in the staged table."""
+
+    row: int
+    staged: int
+    p_value: float
+
+
+def _worst_array(score: NDArray[np.float32], item: NDArray[np.int64]) -> NDArray[np.int64]:
+    """For each image, in order, the index of its array with the highest score, `(M,)`."""
+    order = np.lexsort((-score, item))
+    _, first = np.unique(item[order], return_index=True)
+    return order[first]
+
+
+def _table(chunk: ImageScores, config: PipelineConfig, schema: pa.Schema) -> pa.Table:
+    count = len(chunk.items)
+    columns = {
+        "item": pa.array([i.item for i in chunk.items], pa.string()),
+        "sha256": pa.array([i.sha256 for i in chunk.items], pa.string()),
+        "width_px": pa.array([i.width_px for i in chunk.items], pa.int32()),
+        "height_px": pa.array([i.height_px for i in chunk.items], pa.int32()),
+        "state": pa.array([schemas.SCORED] * count, pa.string()),
+        "reason": pa.nulls(count, pa.string()),
+        "score": pa.array(chunk.score),
+        "p_value": pa.array(chunk.p_value),
+        "severity": pa.nulls(count, pa.float32()),
+        "flag": pa.nulls(count, pa.bool_()),
+        "flag_id": pa.nulls(count, pa.string()),
+        "channel": pa.array(top_channel(chunk.contributions, config.channels), pa.string()),
+        "contributions": lists_where(np.ones(count, dtype=bool), chunk.contributions),
+    }
+    return pa.table([columns[name] for name in schema.names], schema=schema)
+
+
+def _evidence(
+    detector: Detector,
+    config: PipelineConfig,
+    intake: Intake,
+    staged: list[int],
+    pictured: set[int],
+    *,
+    device: torch.device,
+) -> dict[int, dict[str, Any]]:
+    """Boxes of the worst regions of each flagged image, and pictures of some, by staged row."""
+    source = config.model_copy(update={"prepare": detector.config.prepare}).at(config.folder)
+    found: dict[int, dict[str, Any]] = {}
+    if not staged:
+        return found
+    for inputs in iter_images(source, intake, only=staged):
+        for image in inputs.items:
+            mine = inputs.item == image.index
+            found[image.index] = _evidence_of(
+                detector, inputs, mine, image, config.compute.chunk_items, image.index in pictured, device
+            )
+    return found
+
+
+def _evidence_of(
+    detector: Detector,
+    inputs: ImageInputs,
+    mine: NDArray[np.bool_],
+    image: StagedImage,
+    chunk_items: int,
+    with_pictures: bool,
+    device: torch.device,
+) -> dict[str, Any]:
+    prepare = detector.config.prepare
+    assert isinstance(prepare, ImagePrepare)
+    arrays, origin = inputs.pixels[mine], inputs.origin[mine]
+    scores = detector.score_images(arrays, device=device, chunk_items=chunk_items)
+    if prepare.fit == "tile":
+        size = {"height_px": image.height_px, "width_px": image.width_px}
+        shown, expected = (stitch(a, origin, **size) for a in (arrays, scores.reconstruction))
+        error_map = stitch(scores.error_map, origin, **size)
+        whole = np.array([[0, 0, image.width_px, image.height_px]])
+    else:
+        shown, expected, error_map, whole = (
+            arrays[0],
+            scores.reconstruction[0],
+            scores.error_map[0],
+            origin[:1],
+        )
+    boxes, shares = worst_boxes(error_map, max_boxes=_MAX_BOXES)
+    height, width = error_map.shape
+    in_original = to_original(boxes, np.repeat(whole, len(boxes), axis=0), height_px=height, width_px=width)
+    evidence: dict[str, Any] = {
+        "boxes": [
+            {"x_px": x, "y_px": y, "width_px": w, "height_px": h, "share": float(share)}
+            for (x, y, w, h), share in zip(in_original.tolist(), shares, strict=True)
+        ]
+    }
+    if with_pictures:
+        evidence |= {
+            "image_png": image_png(shown),
+            "reconstruction_png": image_png(expected),
+            "heatmap_png": heatmap_png(error_map),
+        }
+    return evidence
+
+
+def _flag(
+    config: PipelineConfig,
+    batch: str,
+    row: dict[str, Any],
+    severity: Callable[[NDArray[np.float64]], NDArray[np.float32]],
+) -> dict[str, Any]:
+    return {
+        "flag_id": flag_id(config.name, batch, "", row["item"]),
+        "pipeline": config.name,
+        "batch": batch,
+        "entity": "",
+        "item": row["item"],
+        "sha256": row["sha256"],
+        "score": row["score"],
+        "p_value": row["p_value"],
+        "severity": float(severity(np.array([row["p_value"]]))[0]),
+        "channels": channel_shares(config.channels, np.array(row["contributions"], dtype=np.float32)),
+    }

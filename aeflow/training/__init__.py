@@ -1,0 +1,1 @@
+"""The seeded training loop: items on the device, early stop, checkpoints, precision."""

@@ -61,8 +61,12 @@ class CsvFile:
         """Read the first lines.
 
         Raises:
-            SourceError: the file cannot be opened or unpacked, or is no UTF-8 text.
+            SourceError: the file cannot be opened or unpacked, or is no UTF-8 text; or the delimiter is
+                not ASCII.
         """
+        if not delimiter.isascii():
+            msg = f"expected an ASCII delimiter such as , or ;, got {delimiter!r}"
+            raise SourceError(msg, where=str(path), remedy="Mend source.delimiter.")
         with open_bytes(path) as file:
             block = next(_blocks(file, path), b"").removeprefix(_BOM)
         lines = [line for line in block.split(b"\n")[:_LOOK_LINES] if line.strip(b"\r")]

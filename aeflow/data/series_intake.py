@@ -9,8 +9,6 @@ from __future__ import annotations
 import math
 import shutil
 from contextlib import contextmanager
-from dataclasses import replace
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 import duckdb
@@ -18,17 +16,16 @@ import duckdb
 from aeflow.data import periods, sql, tables
 from aeflow.data.history import batch_not_found, select_history
 from aeflow.data.intake import ACCOUNT_FILE, QUARANTINE_FILE, ROWS_FILE, Intake
-from aeflow.data.readings import read_times
 from aeflow.data.row_rules import RowRules
+from aeflow.data.spooling import layout_of, readable_times, spool_files, spool_folder_before, spool_periods
 from aeflow.data.staged_files import Cut, Staged, stage
-from aeflow.data.staging import Layout, Span, Spool
+from aeflow.data.staging import Spool
 from aeflow.exceptions import BatchNotFound, StorageError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from datetime import datetime
     from pathlib import Path
-
-    import numpy as np
 
     from aeflow.config import PipelineConfig
 
@@ -61,7 +58,7 @@ def list_series_batches(config: PipelineConfig) -> list[str]:
         return periods.ids_between(first, last, config.batch)
     ids: set[str] = set()
     for file in tables.find_files(config):
-        for us in _readable_times(config, file):
+        for us in readable_times(config, file):
             ids |= periods.ids_of(us, config.batch)
     return sorted(ids)
 
@@ -101,17 +98,17 @@ def take_in_series(
     """
     cadence = cadence_seconds or getattr(config.prepare, "cadence_seconds", None)
     reach = _us(context_points * cadence) if cadence else None
-    with _staging_folder(folder) as scratch, Spool(scratch, _layout(config)) as spool:
+    with _staging_folder(folder) as scratch, Spool(scratch, layout_of(config)) as spool:
         start = end = None
         if config.batch.by == "period":
             start, end = periods.bounds(batch, config.batch)
             back = reach if reach is not None else LOOK_BACK_PERIODS * _us((end - start).total_seconds())
-            _spool_periods(config, [(start, end)], spool, context_us=back if context_points else 0)
+            spool_periods(config, [(start, end)], spool, context_us=back if context_points else 0)
             _refuse_unknown_period(config, batch, spool)
         else:
-            _spool_files(config, _files_of(config, batch), spool)
+            spool_files(config, _files_of(config, batch), spool)
             if config.batch.by == "folder" and reach:
-                _spool_folder_before(config, batch, spool, reach)
+                spool_folder_before(config, batch, spool, reach)
         limit = context_points if reach is None else None
         cut = Cut(last_context=limit)
         staged = stage(spool, folder, batch, _rules(config), cut=cut, chunk_rows=chunk_rows)
@@ -131,12 +128,12 @@ def take_in_history(config: PipelineConfig, folder: Path, *, chunk_rows: int = t
         StorageError: the folder cannot be written.
     """
     chosen = select_history(config, list_series_batches(config))
-    with _staging_folder(folder) as scratch, Spool(scratch, _layout(config)) as spool:
+    with _staging_folder(folder) as scratch, Spool(scratch, layout_of(config)) as spool:
         if config.batch.by == "period":
-            _spool_periods(config, _contiguous(config, chosen), spool)
+            spool_periods(config, _contiguous(config, chosen), spool)
         else:
             for chosen_batch in chosen:
-                _spool_files(config, _files_of(config, chosen_batch), spool)
+                spool_files(config, _files_of(config, chosen_batch), spool)
         cut = Cut(first_rows=config.history.first_rows, first_share=config.history.first_share)
         staged = stage(spool, folder, HISTORY, _rules(config), cut=cut, chunk_rows=chunk_rows)
         return _account(config, HISTORY, staged, spool, (None, None))
@@ -170,94 +167,6 @@ def _account(
     )
     intake.save()
     return intake
-
-
-def _spool_periods(
-    config: PipelineConfig, ranges: list[tuple[datetime, datetime]], spool: Spool, *, context_us: int = 0
-) -> None:
-    spans = [Span(periods.to_us(start), periods.to_us(end)) for start, end in ranges]
-    if context_us:
-        spans.insert(0, Span(spans[0].start_us - context_us, spans[0].start_us, context=True))
-    if config.source.kind == "sql":
-        for group in _adjoining(spans):
-            _spool_query(config, spool, group)
-    else:
-        _spool_files(config, tables.find_files(config), spool, tuple(spans))
-
-
-def _spool_query(config: PipelineConfig, spool: Spool, spans: tuple[Span, ...]) -> None:
-    start, end = periods.from_us(spans[0].start_us), periods.from_us(spans[-1].end_us)
-    chunks = sql.read_cells(config, start, end, scratch=spool.folder)
-    assert config.source.kind == "sql"
-    # A row whose time cannot be read came in answer to these bounds: it belongs to this batch.
-    spool.add_file(config.source.query, chunks, spans=spans, first_time_us=lambda: spans[-1].start_us)
-
-
-def _spool_file(
-    config: PipelineConfig,
-    files: list[tables.TableFile],
-    i: int,
-    spool: Spool,
-    spans: tuple[Span, ...] | None,
-) -> None:
-    source, file = config.source, files[i]
-    assert source.kind == "table"
-    needed = (spans[0].start_us, spans[-1].end_us) if spans else None
-    columns = _layout(config).columns
-    spool.add_file(
-        file.name,
-        tables.read_cells(file, source, columns, config.batch.time_zone, span_us=needed),
-        entity=file.entity,
-        spans=spans,
-        first_time_us=lambda: _nearest_time(config, files, i, spool.last_us),
-    )
-
-
-def _nearest_time(
-    config: PipelineConfig, files: list[tables.TableFile], i: int, last_us: int | None
-) -> int | None:
-    """Where rows belong that no readable row of their file precedes: to the first one that follows
-    in the file; in a file without any, to the last of the files before, else the first of those after."""
-    own = _first_time(config, files[i])
-    if own is not None or last_us is not None:
-        return own if own is not None else last_us
-    later = (_first_time(config, file) for file in files[i + 1 :])
-    return next((us for us in later if us is not None), None)
-
-
-def _first_time(config: PipelineConfig, file: tables.TableFile) -> int | None:
-    return next((int(us[0]) for us in _readable_times(config, file) if us.size), None)
-
-
-def _readable_times(config: PipelineConfig, file: tables.TableFile) -> Iterator[np.ndarray]:
-    source, zone = config.source, config.batch.time_zone
-    assert source.kind == "table"
-    assert source.time_column is not None
-    for cells in tables.read_cells(file, source, [source.time_column], zone):
-        times = read_times(
-            cells.columns[source.time_column], zone, where=f"{file.path}, {source.time_column}"
-        )
-        yield times.us[times.readable]
-
-
-def _spool_files(
-    config: PipelineConfig,
-    files: list[tables.TableFile],
-    spool: Spool,
-    spans: tuple[Span, ...] | None = None,
-) -> None:
-    for i in range(len(files)):
-        _spool_file(config, files, i, spool, spans)
-
-
-def _spool_folder_before(config: PipelineConfig, batch: str, spool: Spool, reach_us: int) -> None:
-    source = config.source
-    assert source.kind == "table"
-    before = [name for name in tables.list_folders(config) if name < batch]
-    first = spool.first_taken_us
-    if before and first is not None and source.time_column is not None:
-        span = Span(first - reach_us, first, context=True)
-        _spool_files(config, tables.find_files(config, before[-1]), spool, (span,))
 
 
 def _files_of(config: PipelineConfig, batch: str) -> list[tables.TableFile]:
@@ -297,34 +206,6 @@ def _contiguous(config: PipelineConfig, ids: list[str]) -> list[tuple[datetime, 
         else:
             joined.append((start, end))
     return joined
-
-
-def _adjoining(spans: list[Span]) -> Iterator[tuple[Span, ...]]:
-    """Groups of spans without a hole between them: one query each."""
-    group: list[Span] = []
-    for span in spans:
-        if group and group[-1].end_us != span.start_us:
-            yield tuple(group)
-            group = []
-        group.append(span)
-    yield tuple(group)
-
-
-def _layout(config: PipelineConfig) -> Layout:
-    source = config.source
-    assert source.kind != "images"
-    layout = Layout(
-        channels=source.channels,
-        time_column=source.time_column,
-        entity_column=source.entity_column,
-        time_zone=config.batch.time_zone,
-    )
-    if source.kind == "sql" or source.time_column is not None:
-        return layout
-    first = source.first_time if source.first_time.tzinfo else source.first_time.replace(tzinfo=UTC)
-    step = getattr(config.prepare, "cadence_seconds", None)
-    assert step is not None  # the config refuses rows without time and cadence
-    return replace(layout, first_us=periods.to_us(first), step_us=step * 1e6)
 
 
 @contextmanager

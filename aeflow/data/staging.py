@@ -7,16 +7,16 @@ file and row. Rows that came sorted are only read back; others are sorted on dis
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self
 
 import numpy as np
 import pyarrow as pa
 
 from aeflow.data.external_sort import sort_batches
+from aeflow.data.placement import FileReading, Span, choose_rows, grown
 from aeflow.data.readings import Cells, Times, read_names, read_numbers, read_times
 from aeflow.data.row_rules import CODE, Rows
-from aeflow.exceptions import SourceError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -44,15 +44,6 @@ class Layout:
         """The columns to read, each once."""
         named = [self.time_column, self.entity_column, *self.channels]
         return tuple(dict.fromkeys(name for name in named if name is not None))
-
-
-@dataclass(frozen=True)
-class Span:
-    """Rows of these times, microseconds since 1970 in UTC, end exclusive, are taken."""
-
-    start_us: int
-    end_us: int
-    context: bool = False
 
 
 @dataclass(frozen=True)
@@ -149,7 +140,7 @@ class Spool:
         Raises:
             SourceError: the type of a column does not fit, or the place in time of a row is unknown.
         """
-        reading = _FileReading(len(self.files), name, entity, spans, first_time_us)
+        reading = FileReading(len(self.files), name, entity, spans, first_time_us)
         self.files.append(name)
         for cells in chunks:
             self._add(reading, cells)
@@ -158,7 +149,7 @@ class Spool:
 
     def count_of(self, *, context: bool) -> np.ndarray:
         """(E,) int64: rows taken of each entity, by its number."""
-        return _grown(self._counts[context], len(self.entities))
+        return grown(self._counts[context], len(self.entities))
 
     def sorted_chunks(self, chunk_rows: int) -> Iterator[StagedRows]:
         """All rows, sorted by entity name, time, file and row. Nothing can be added after."""
@@ -181,7 +172,7 @@ class Spool:
         count = int(self.count_of(context=True).sum()) + self.rows
         return sort_batches(reader, keys, rows=count, folder=self.folder, chunk_rows=chunk_rows)
 
-    def _add(self, reading: _FileReading, cells: Cells) -> None:
+    def _add(self, reading: FileReading, cells: Cells) -> None:
         layout, where = self._layout, reading.name
         if cells.skipped_us:
             self._see(*cells.skipped_us)
@@ -203,7 +194,7 @@ class Spool:
             self._note(reading, times)
             time_us = reading.place(times, where)
             if reading.spans is not None:
-                taken, context = _choose(time_us, reading.spans)
+                taken, context = choose_rows(time_us, reading.spans)
                 if not taken.all():
                     (chosen,) = np.nonzero(taken)
                     columns = {key: column.take(pa.array(chosen)) for key, column in columns.items()}
@@ -240,7 +231,7 @@ class Spool:
         self._write(reading, came.only(keep), times.local[keep])
 
     def _entities(
-        self, reading: _FileReading, columns: dict[str, pa.Array], rows: int
+        self, reading: FileReading, columns: dict[str, pa.Array], rows: int
     ) -> tuple[np.ndarray, np.ndarray]:
         """Number of the entity (R,) int32, and whether it is missing (R,) bool."""
         column = self._layout.entity_column
@@ -263,7 +254,7 @@ class Spool:
 
     def _numbered_times(self, entity: np.ndarray) -> Times:
         """Without a time column, the n-th row of an entity has the n-th time."""
-        self._numbered = _grown(self._numbered, len(self.entities))
+        self._numbered = grown(self._numbered, len(self.entities))
         order = np.argsort(entity, kind="stable")
         counts = np.bincount(entity, minlength=len(self.entities))
         nth = np.empty(len(entity), np.int64)
@@ -274,7 +265,7 @@ class Spool:
         no = np.zeros(len(us), bool)
         return Times(us, ~no, no, no)
 
-    def _note(self, reading: _FileReading, times: Times) -> None:
+    def _note(self, reading: FileReading, times: Times) -> None:
         reading.locals += int((times.local & times.readable).sum())
         reading.offsets += int((~times.local & times.readable).sum())
         if times.readable.any():
@@ -302,7 +293,7 @@ class Spool:
         cell = columns[column][i].as_py()
         return f"{column} is missing" if cell is None or cell == "" else f"{column} = {str(cell)[:_SHOWN]!r}"
 
-    def _write(self, reading: _FileReading, came: StagedRows, local: np.ndarray) -> None:
+    def _write(self, reading: FileReading, came: StagedRows, local: np.ndarray) -> None:
         rows, own = came.rows, ~came.context
         if not len(own):
             return
@@ -310,7 +301,7 @@ class Spool:
         self.rows += int(own.sum())
         for is_context in (True, False):
             more = np.bincount(rows.entity[came.context == is_context], minlength=entities)
-            self._counts[is_context] = _grown(self._counts[is_context], entities) + more
+            self._counts[is_context] = grown(self._counts[is_context], entities) + more
         late = reading.late(rows.entity, rows.time_us, rows.fault == 0, entities)
         self.out_of_order += int((late & own).sum())
         if own.any():
@@ -352,73 +343,12 @@ class Spool:
             self._sink.close()
 
 
-@dataclass
-class _FileReading:
-    """What has to be remembered from chunk to chunk of one file."""
-
-    number: int
-    name: str
-    entity: str | None
-    spans: tuple[Span, ...] | None
-    first_time_us: Callable[[], int | None]
-    locals: int = 0
-    offsets: int = 0
-    last_us: int | None = None
-    latest_us: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int64))
-
-    def place(self, times: Times, where: str) -> np.ndarray:
-        """The times, (R,) int64; that of the row before for a row whose own cannot be read, so that
-        it belongs to one batch and only one."""
-        nearest = np.maximum.accumulate(np.where(times.readable, np.arange(len(times.us)), -1))
-        before = self.last_us
-        if nearest[0] < 0 and before is None:
-            before = self.first_time_us()
-            if before is None and self.spans is not None:
-                msg = "expected times such as 2026-11-20 06:00:00, but none can be read in the whole source"
-                remedy = "Check source.time_column; times must be ISO 8601 text or timestamps."
-                raise SourceError(msg, where=where, remedy=remedy)
-        placed = np.where(nearest < 0, before or 0, times.us[np.maximum(nearest, 0)])
-        if nearest[-1] >= 0 or before is not None:
-            self.last_us = int(placed[-1])
-        return placed
-
-    def late(self, entity: np.ndarray, time_us: np.ndarray, fit: np.ndarray, entities: int) -> np.ndarray:
-        """Whether each row, (R,) bool, comes after one of a later time of its entity in this file."""
-        start = np.iinfo(np.int64).min
-        self.latest_us = _grown(self.latest_us, entities, fill=start)
-        late = np.zeros(len(entity), bool)
-        order = np.flatnonzero(fit)[np.argsort(entity[fit], kind="stable")]
-        if not order.size:
-            return late
-        e, t = entity[order].astype(np.int64), np.maximum(time_us[order], self.latest_us[entity[order]])
-        known, rank = np.unique(t, return_inverse=True)
-        # One running maximum serves all entities: a later entity starts above every time of an earlier one.
-        latest = known[np.maximum.accumulate(e * len(known) + rank) % len(known)]
-        late[order] = time_us[order] < latest
-        ends = np.append(np.flatnonzero(np.diff(e)), len(e) - 1)
-        self.latest_us[e[ends]] = latest[ends]
-        return late
-
-
-def _choose(time_us: np.ndarray, spans: tuple[Span, ...]) -> tuple[np.ndarray, np.ndarray]:
-    """Whether each time lies in a span, and whether in one of context: both (R,) bool."""
-    starts = np.array([span.start_us for span in spans])
-    index = np.searchsorted(starts, time_us, side="right") - 1
-    span = np.maximum(index, 0)
-    taken = (index >= 0) & (time_us < np.array([s.end_us for s in spans])[span])
-    return taken, taken & np.array([s.context for s in spans])[span]
-
-
 def _staged(batch: pa.RecordBatch, mixed: np.ndarray) -> StagedRows:
     columns = [np.asarray(batch.column(i)) for i in range(7)]
     entity, time_us, file, row, context, local, fault = columns
     fault = np.where((fault == 0) & local & mixed[file], CODE["mixed_time_zone"], fault).astype(np.int8)
     values = np.asarray(batch.column(8).flatten()).reshape(len(row), -1)
     return StagedRows(Rows(entity, time_us, values, fault), file, row, context, batch.column(7))
-
-
-def _grown(counts: np.ndarray, size: int, *, fill: int = 0) -> np.ndarray:
-    return np.concatenate([counts, np.full(size - len(counts), fill, counts.dtype)])
 
 
 def _spool_schema(channels: int) -> pa.Schema:

@@ -99,3 +99,8 @@ def test_rows_do_not_depend_on_how_much_is_read_at_once(tmp_path_factory, lines,
     content = ("a,b\n" + "\n".join(lines)).encode()
     folder = tmp_path_factory.mktemp("blocks")
     assert read(folder, content, block_bytes=block_bytes) == read(folder, content)
+
+
+def test_a_delimiter_beyond_ascii_is_refused(tmp_path):
+    with pytest.raises(SourceError, match="ASCII delimiter"):
+        CsvFile.look(tmp_path / "x.csv", delimiter="§", header=True)

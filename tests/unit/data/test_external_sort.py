@@ -14,7 +14,7 @@ def keys(batch):
 @given(
     st.integers(0, 3000), st.integers(1, 700), st.integers(1, 900), st.integers(1, 60_000), st.integers(0, 9)
 )
-def test_rows_come_back_sorted_however_they_are_cut(
+def test_rows_come_back_sorted_however_they_are_cut(  # noqa: PLR0917 - drawn, not passed
     tmp_path_factory, rows, batch_rows, chunk_rows, run_bytes, seed
 ):
     folder = tmp_path_factory.mktemp("sort")

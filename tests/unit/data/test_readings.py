@@ -47,7 +47,7 @@ def test_local_times_follow_the_zone_and_name_those_that_are_not_clear():
 @pytest.mark.parametrize(
     "column",
     [
-        pa.array([datetime(2026, 11, 20)], pa.timestamp("ns")),
+        pa.array(["2026-11-20"]).cast(pa.timestamp("ns")),
         pa.array([datetime(2026, 11, 20, tzinfo=UTC)], pa.timestamp("ms", "UTC")),
         pa.array([date(2026, 11, 20)]),
         pa.array(["2026-11-20"]).dictionary_encode(),

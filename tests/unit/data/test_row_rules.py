@@ -5,10 +5,10 @@ from aeflow.data.row_rules import CODE, LastKept, RowRules, Rows
 RULES = RowRules.of(["a", "b"], {"b": (0.0, 10.0)}, "UTC")
 
 
-def judge(entity, time, values, fault=None, last=LastKept()):
+def judge(entity, time, values, fault=None, last=None):
     fault = np.zeros(len(entity), np.int8) if fault is None else np.array(fault, np.int8)
     rows = Rows(np.array(entity), np.array(time), np.array(values, float), fault)
-    return RULES.judge(rows, last)
+    return RULES.judge(rows, last or LastKept())
 
 
 def test_the_first_rule_that_a_row_breaks_names_it():

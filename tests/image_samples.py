@@ -23,12 +23,12 @@ def colours(height: int = 12, width: int = 16, seed: int = 0) -> np.ndarray:
     return np.random.default_rng(seed).integers(0, 256, (height, width, 3), dtype=np.uint8)
 
 
-def encoded(image: Image.Image | np.ndarray, format: str = "PNG", **options: object) -> bytes:
+def encoded(image: Image.Image | np.ndarray, kind: str = "PNG", **options: object) -> bytes:
     """The image as the bytes of a file."""
     if isinstance(image, np.ndarray):
         image = Image.fromarray(image)
     file = io.BytesIO()
-    image.save(file, format, **options)
+    image.save(file, kind, **options)
     return file.getvalue()
 
 

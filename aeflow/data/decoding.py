@@ -205,7 +205,9 @@ def _plain(image: ImageFile, color: Color) -> Image.Image:
         layer = image.convert("RGBA")
         white = Image.new("RGBA", layer.size, (255, 255, 255, 255))
         return Image.alpha_composite(white, layer).convert(target)
-    if image.mode in {"1", "L"}:
+    if image.mode in {"L", target}:
+        return image
+    if image.mode == "1":
         return image.convert("L")
     if image.mode in {"CMYK", "YCbCr"}:
         return image.convert("RGB").convert(target)
@@ -228,4 +230,6 @@ def _as_array(image: Image.Image, channels: int) -> Pixels:
     array = np.asarray(image)
     if array.ndim == 2:
         array = array[:, :, None]
+    if array.shape[2] == channels:
+        return array
     return np.broadcast_to(array, (*array.shape[:2], channels))

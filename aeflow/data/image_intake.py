@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import itertools
+import os
 import stat
 from collections import Counter
 from dataclasses import dataclass
@@ -50,6 +51,9 @@ ITEMS = pa.schema(
     ],
     metadata={"aeflow.table": "items", "aeflow.schema_version": schemas.VERSION},
 )
+
+# Opening a pipe must not wait for somebody to write into it.
+_OPEN_FLAGS = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
 
 _FILES_A_TASK = 32  # handing work to a thread costs as much as a small file
 _ROWS_A_WRITE = 8192
@@ -156,12 +160,12 @@ def open_image(root: Path, item: str) -> BufferedReader:
     Raises:
         OSError: it does not exist, is no regular file (a pipe would never end), or may not be read.
     """
-    path = root / item
-    mode = path.stat().st_mode
-    if not stat.S_ISREG(mode):
-        what = "is a folder" if stat.S_ISDIR(mode) else "is no regular file"
-        raise OSError(0, what)
-    return path.open("rb")
+    file = os.open(f"{root}/{item}", _OPEN_FLAGS)
+    mode = os.fstat(file).st_mode
+    if stat.S_ISREG(mode):
+        return os.fdopen(file, "rb")
+    os.close(file)
+    raise OSError(0, "is a folder" if stat.S_ISDIR(mode) else "is no regular file")
 
 
 @dataclass(frozen=True, slots=True)

@@ -32,9 +32,9 @@ def batch(request, tmp_path_factory):
     files = {}
     for i in range(70):
         height, width = rng.integers(6, 40, 2)
-        format = ("PNG", "JPEG", "BMP", "TIFF")[i % 4]
-        data = encoded(colours(height, width, i), format)
-        files[f"{i:02}.{format.lower()}"] = data[:-60] if i % 9 == 4 else data
+        kind = ("PNG", "JPEG", "BMP", "TIFF")[i % 4]
+        data = encoded(colours(height, width, i), kind)
+        files[f"{i:02}.{kind.lower()}"] = data[:-60] if i % 9 == 4 else data
     files["deep.png"] = encoded(ramp(20, 20, np.uint16))
     folder = tmp_path_factory.mktemp("batch")
     config = pipeline(write(folder / "root", files), prepare={"fit": request.param, "tile_overlap_px": 2})

@@ -14,20 +14,27 @@ def pixels_of(data, color="grey"):
     return decode(data, color=color, max_pixels=ROOMY).pixels
 
 
+def pixels_or_reason(data):
+    try:
+        return "pixels" if pixels_of(data).size else "none"
+    except DecodeError as error:
+        return error.reason
+
+
 def reason_of(data, **limits):
     with pytest.raises(DecodeError) as caught:
         decode(data, color="grey", max_pixels=limits.get("max_pixels", ROOMY))
     return caught.value.reason
 
 
-@pytest.mark.parametrize("format", ["PNG", "TIFF", "BMP"])
-def test_grey_bytes_come_back_as_they_were_stored(format):
-    np.testing.assert_array_equal(pixels_of(encoded(ramp(), format))[:, :, 0], ramp())
+@pytest.mark.parametrize("kind", ["PNG", "TIFF", "BMP"])
+def test_grey_bytes_come_back_as_they_were_stored(kind):
+    np.testing.assert_array_equal(pixels_of(encoded(ramp(), kind))[:, :, 0], ramp())
 
 
-@pytest.mark.parametrize("format", ["PNG", "TIFF", "BMP"])
-def test_colours_come_back_as_they_were_stored(format):
-    np.testing.assert_array_equal(pixels_of(encoded(colours(), format), "rgb"), colours())
+@pytest.mark.parametrize("kind", ["PNG", "TIFF", "BMP"])
+def test_colours_come_back_as_they_were_stored(kind):
+    np.testing.assert_array_equal(pixels_of(encoded(colours(), kind), "rgb"), colours())
 
 
 def test_a_jpeg_is_what_pillow_makes_of_it():
@@ -41,10 +48,10 @@ def test_a_compressed_tiff_is_read(compression):
     np.testing.assert_array_equal(pixels_of(data)[:, :, 0], ramp())
 
 
-@pytest.mark.parametrize("format", ["PNG", "TIFF"])
-def test_sixteen_bits_are_kept(format):
+@pytest.mark.parametrize("kind", ["PNG", "TIFF"])
+def test_sixteen_bits_are_kept(kind):
     stored = ramp(dtype=np.uint16)
-    pixels = pixels_of(encoded(stored, format))
+    pixels = pixels_of(encoded(stored, kind))
     assert pixels.dtype == np.uint16
     np.testing.assert_array_equal(pixels[:, :, 0], stored)
 
@@ -102,10 +109,10 @@ def test_a_palette_is_looked_up():
     assert {tuple(p) for p in pixels.reshape(-1, 3).tolist()} == {(10, 20, 30), (200, 100, 50)}
 
 
-@pytest.mark.parametrize("format", ["PNG", "TIFF", "BMP"])
-def test_one_bit_is_black_and_white(format):
+@pytest.mark.parametrize("kind", ["PNG", "TIFF", "BMP"])
+def test_one_bit_is_black_and_white(kind):
     image = Image.fromarray(ramp() > 100)
-    np.testing.assert_array_equal(pixels_of(encoded(image, format))[:, :, 0], np.where(ramp() > 100, 255, 0))
+    np.testing.assert_array_equal(pixels_of(encoded(image, kind))[:, :, 0], np.where(ramp() > 100, 255, 0))
 
 
 @pytest.mark.parametrize("mode", ["RGBA", "LA"])
@@ -132,11 +139,11 @@ def test_a_cmyk_jpeg_is_converted():
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
-@pytest.mark.parametrize("format", ["JPEG", "PNG", "TIFF"])
-def test_an_orientation_tag_leaves_the_pixels_where_they_are_stored(format, orientation):
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "TIFF"])
+def test_an_orientation_tag_leaves_the_pixels_where_they_are_stored(kind, orientation):
     exif = Image.Exif()
     exif[274] = orientation
-    plain, turned = encoded(ramp(), format), encoded(ramp(), format, exif=exif)
+    plain, turned = encoded(ramp(), kind), encoded(ramp(), kind, exif=exif)
     np.testing.assert_array_equal(pixels_of(turned), pixels_of(plain))
     header = read_header(io.BytesIO(turned), max_pixels=ROOMY)
     assert (header.width_px, header.height_px) == (16, 12)
@@ -186,9 +193,9 @@ def test_a_jpeg_of_twelve_bits_is_a_wrong_mode():
     assert reason_of(bytes(data)) == "wrong_mode"
 
 
-@pytest.mark.parametrize("format", ["PNG", "JPEG", "TIFF", "BMP"])
-def test_the_limit_of_pixels_is_inclusive(format):
-    data = encoded(ramp(12, 16), format)
+@pytest.mark.parametrize("kind", ["PNG", "JPEG", "TIFF", "BMP"])
+def test_the_limit_of_pixels_is_inclusive(kind):
+    data = encoded(ramp(12, 16), kind)
     assert decode(data, color="grey", max_pixels=192).pixels.shape == (12, 16, 1)
     assert reason_of(data, max_pixels=191) == "too_many_pixels"
 
@@ -213,21 +220,18 @@ def test_truncated_images_are_never_filled_in():
     assert ImageFile.LOAD_TRUNCATED_IMAGES is False
 
 
-@pytest.mark.parametrize("format", ["PNG", "JPEG", "TIFF", "BMP"])
+@pytest.mark.parametrize("kind", ["PNG", "JPEG", "TIFF", "BMP"])
 @pytest.mark.filterwarnings("ignore::UserWarning:PIL")
-def test_any_cut_or_flipped_byte_gives_pixels_or_a_reason(format):
-    whole = encoded(ramp(), format)
+def test_any_cut_or_flipped_byte_gives_pixels_or_a_reason(kind):
+    whole = encoded(ramp(), kind)
     rng = np.random.default_rng(1)
     for at in rng.integers(0, len(whole), 150):
         flipped = bytearray(whole)
         flipped[at] ^= 1 << rng.integers(8)
         for data in (whole[:at], bytes(flipped)):
-            try:
-                pixels = decode(data, color="grey", max_pixels=100_000).pixels
-            except DecodeError as error:
-                assert error.reason in {"not_an_image", "truncated", "wrong_mode", "too_many_pixels"}
-            else:
-                assert pixels.ndim == 3
+            assert pixels_or_reason(data) in {
+                "pixels", "not_an_image", "truncated", "wrong_mode", "too_many_pixels",
+            }  # fmt: skip
 
 
 def test_the_pixels_cannot_be_written_into():

@@ -1,6 +1,5 @@
 import hashlib
 import os
-from pathlib import Path
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -128,14 +127,14 @@ def test_a_folder_or_a_pipe_in_place_of_an_image_is_unreadable(tmp_path):
 
 def test_an_image_without_rights_is_unreadable(tmp_path, monkeypatch):
     root = write(tmp_path / "root", GOOD)
-    opened = Path.open
+    opened = os.open
 
-    def guarded(self, *args, **kwargs):
-        if self.name == "a.png":
+    def guarded(path, *args, **kwargs):
+        if str(path).endswith("/a.png"):
             raise PermissionError(13, "Permission denied")
-        return opened(self, *args, **kwargs)
+        return opened(path, *args, **kwargs)
 
-    monkeypatch.setattr(Path, "open", guarded)
+    monkeypatch.setattr(os, "open", guarded)
     intake = take_in(root, tmp_path / "staged")
     assert set_aside(intake) == {"a.png": "unreadable"}
     assert intake.valid == 3

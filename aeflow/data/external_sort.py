@@ -37,42 +37,48 @@ def sort_batches(
         batches: of one schema.
         keys_of: the keys of a batch.
         rows: how many there are in all, or about so.
-        folder: exists and may be filled; each run is deleted when it is used up.
+        folder: exists; the runs lie there while they are needed.
         chunk_rows: changes only how the result is cut.
         run_bytes: about the memory to use; changes nothing in the result.
     """
-    runs: list[Path] = []
+    path = folder / "runs.arrow"
+    runs: list[list[int]] = []
     held: list[pa.RecordBatch] = []
     held_bytes = 0
     pieces = 1
-    for batch in batches:
-        held.append(batch)
-        held_bytes += batch.nbytes
-        if held_bytes >= run_bytes:
-            held_rows = sum(b.num_rows for b in held)
-            # One piece of every run is in memory while merging: together they are one run again.
-            pieces = max(pieces, -(-rows // held_rows) + 1)
-            runs.append(_write_run(held, keys_of, folder / f"run-{len(runs)}.arrow", -(-held_rows // pieces)))
-            held, held_bytes = [], 0
-    rest = [_sorted(held, keys_of)] if held else []
-    yield from _cut(_merge([*map(_read_run, runs), *([iter(rest)] if rest else [])], keys_of), chunk_rows)
-
-
-def _write_run(
-    held: list[pa.RecordBatch], keys_of: Callable[[pa.RecordBatch], Keys], path: Path, piece_rows: int
-) -> Path:
-    run = _sorted(held, keys_of)
-    step = max(piece_rows, _MIN_PIECE_ROWS)
-    with pa.OSFile(str(path), "wb") as sink, pa.ipc.new_stream(sink, run.schema) as writer:
-        for start in range(0, run.num_rows, step):
-            writer.write_batch(run.slice(start, step))
-    return path
-
-
-def _read_run(path: Path) -> Iterator[pa.RecordBatch]:
-    with pa.OSFile(str(path), "rb") as file, pa.ipc.open_stream(file) as reader:
-        yield from reader
+    with pa.OSFile(str(path), "wb") as sink:
+        for batch in batches:
+            held.append(batch)
+            held_bytes += batch.nbytes
+            if held_bytes >= run_bytes:
+                held_rows = sum(b.num_rows for b in held)
+                # One piece of every run is in memory while merging: together they are one run again.
+                pieces = max(pieces, -(-rows // held_rows) + 1)
+                runs.append(_write_run(_sorted(held, keys_of), sink, -(-held_rows // pieces)))
+                held, held_bytes = [], 0
+    rest = [iter([_sorted(held, keys_of)])] if held else []
+    with pa.OSFile(str(path), "rb") as source:
+        yield from _cut(_merge([*(_read_run(source, places) for places in runs), *rest], keys_of), chunk_rows)
     path.unlink()
+
+
+def _write_run(run: pa.RecordBatch, sink: pa.NativeFile, piece_rows: int) -> list[int]:
+    """Append the run in pieces; returns where each begins. All runs share one file, for there may be
+    more of them than a process may have files open."""
+    places = []
+    step = max(piece_rows, _MIN_PIECE_ROWS)
+    for start in range(0, run.num_rows, step):
+        places.append(sink.tell())
+        with pa.ipc.new_stream(sink, run.schema) as writer:
+            writer.write_batch(run.slice(start, step))
+    return places
+
+
+def _read_run(source: pa.NativeFile, places: list[int]) -> Iterator[pa.RecordBatch]:
+    for place in places:
+        source.seek(place)
+        with pa.ipc.open_stream(source) as reader:
+            yield reader.read_next_batch()
 
 
 def _merge(

@@ -20,7 +20,7 @@ def content(intake):
     return str(staged.to_pylist())  # NaN is not itself, its text is
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=20, deadline=None)
 @given(READINGS, st.randoms(use_true_random=False), st.integers(1, 7), st.integers(1, 3))
 def test_the_order_of_the_rows_and_the_chunks_change_nothing(
     tmp_path_factory, readings, draw, chunk_rows, files
@@ -71,7 +71,7 @@ GARBAGE = st.one_of(
 )
 
 
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(st.lists(st.lists(GARBAGE, min_size=1, max_size=6).map(",".join), max_size=15), st.integers(0, 3))
 def test_every_line_of_garbage_is_accounted_for(tmp_path_factory, lines, good):
     folder = tmp_path_factory.mktemp("garbage")

@@ -1,4 +1,6 @@
+import os
 import shutil
+import signal
 import socket
 import sqlite3
 import subprocess
@@ -166,9 +168,9 @@ def postgres(tmp_path_factory):
     if initdb is None:
         pytest.skip("there is no PostgreSQL server on this machine")
     folder = tmp_path_factory.mktemp("postgres")
-    as_user = []
-    if Path("/root").stat().st_uid == 0 and shutil.which("runuser") and _is_root():
-        as_user = ["runuser", "-u", "postgres", "--"]
+    as_user = {}
+    if os.geteuid() == 0:  # the server refuses to run as root
+        as_user = {"user": "postgres"}
         for parent in (folder, *folder.parents[:2]):
             parent.chmod(0o755)
         shutil.chown(folder, "postgres")
@@ -176,41 +178,40 @@ def postgres(tmp_path_factory):
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     data = str(folder / "data")
-    subprocess.run(
-        [*as_user, initdb, "-D", data, "-A", "trust", "-U", "postgres"], check=True, capture_output=True
-    )
-    server = subprocess.Popen(
-        [
-            *as_user,
-            str(Path(initdb).with_name("postgres")),
-            "-D",
-            data,
-            "-p",
-            str(port),
-            "-h",
-            "127.0.0.1",
-            "-k",
-            data,
-        ],
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
+    options = {"cwd": folder, "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, **as_user}
+    subprocess.run([initdb, "-D", data, "-A", "trust", "-U", "postgres", "--no-sync"], check=True, **options)
+    command = [
+        str(Path(initdb).with_name("postgres")),
+        "-D",
+        data,
+        "-p",
+        str(port),
+        "-h",
+        "127.0.0.1",
+        "-k",
+        data,
+    ]
+    server = subprocess.Popen([*command, "-F"], **options)
+    url = f"postgresql://postgres@127.0.0.1:{port}/postgres"
     try:
-        for _ in range(100):
-            with socket.socket() as probe:
-                if probe.connect_ex(("127.0.0.1", port)) == 0:
-                    break
-            time.sleep(0.1)
-        yield f"postgresql://postgres@127.0.0.1:{port}/postgres"
+        _wait_until_ready(url)
+        yield url
     finally:
-        server.terminate()
+        server.send_signal(signal.SIGINT)  # the fast shutdown
         server.wait(timeout=20)
 
 
-def _is_root():
-    import os
+def _wait_until_ready(url):
+    from adbc_driver_postgresql import dbapi
 
-    return os.geteuid() == 0
+    for _ in range(200):
+        try:
+            dbapi.connect(url).close()
+        except dbapi.Error:
+            time.sleep(0.1)
+        else:
+            return
+    pytest.fail("the PostgreSQL server did not start within 20 seconds")
 
 
 def test_postgresql_gives_the_same_batch_as_duckdb(tmp_path, postgres):

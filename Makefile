@@ -11,9 +11,10 @@ READY := $(VENV)/.ready
 
 # uv does not read pip's settings, so a folder of wheels and an index are handed over. A wheel of PyTorch that
 # fits this Python, lying in such a folder, is taken instead of asking an index for a build.
-LINKS = $(foreach link,$(PIP_FIND_LINKS),$(if $(wildcard $(link))$(findstring ://,$(link)),--find-links $(link)))
-PYTHON_TAG = $(shell $(BIN)/python -c 'import sys; print("cp%d%d" % sys.version_info[:2])')
-TORCH_WHEEL = $(firstword $(foreach link,$(PIP_FIND_LINKS),$(wildcard $(link)/torch-*-$(PYTHON_TAG)-*.whl)))
+FOLDERS = $(or $(PIP_FIND_LINKS),$(shell $(PY) -m pip config get global.find-links 2>/dev/null))
+LINKS = $(foreach link,$(FOLDERS),$(if $(wildcard $(link))$(findstring ://,$(link)),--find-links $(link)))
+PYTHON_TAG = $(shell $(PY) -c 'import sys; print("cp%d%d" % sys.version_info[:2])' 2>/dev/null)
+TORCH_WHEEL = $(firstword $(foreach folder,$(FOLDERS),$(wildcard $(folder)/torch-*-$(PYTHON_TAG)-*.whl)))
 PROJECT = --constraint constraints.txt --editable '.[dev,postgresql]'
 
 .DEFAULT_GOAL := help
@@ -26,17 +27,19 @@ setup: $(READY)  ## make the virtual environment; nothing to do the second time
 
 $(READY): pyproject.toml constraints.txt
 	@$(PY) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 14))' || { \
-	  echo "aeflow needs Python 3.11, 3.12 or 3.13; $(PY) is $$($(PY) --version 2>&1 || echo missing)."; \
+	  echo "aeflow needs Python 3.11, 3.12 or 3.13; $(PY) is $$($(PY) --version 2>/dev/null || echo missing)."; \
 	  echo "Name another one: make PY=python3.12"; exit 1; }
 	@$(BIN)/python -c '' 2>/dev/null || $(PY) -m venv --clear $(VENV) || { \
 	  echo "$(PY) cannot make a virtual environment. On Debian and Ubuntu: apt install python3-venv"; exit 1; }
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt uv || true
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt uv 2>/dev/null || true
 	@echo "Installing into $(VENV): half a minute to a few minutes, depending on the network."
 	@if [ -x $(BIN)/uv ]; then \
 	  index=$${UV_DEFAULT_INDEX:-$${PIP_INDEX_URL:-$$($(BIN)/python -m pip config get global.index-url 2>/dev/null)}}; \
 	  if [ -n "$$index" ]; then export UV_DEFAULT_INDEX="$$index"; fi; \
 	  $(BIN)/uv pip install --quiet --compile-bytecode --python $(BIN)/python $(LINKS) \
-	    $(if $(TORCH_WHEEL),,--torch-backend $(TORCH_BACKEND)) $(PROJECT); \
+	    $(if $(TORCH_WHEEL),,--torch-backend $(TORCH_BACKEND)) $(PROJECT) || { \
+	    echo "The packages could not be installed. Where PyTorch's own index cannot be reached, put a wheel of torch"; \
+	    echo "for $(PYTHON_TAG) into a folder and name it: PIP_FIND_LINKS=/path/to/folder make setup"; exit 1; }; \
 	elif [ -n "$(TORCH_WHEEL)" ] || [ "$$(uname)" != Linux ] || command -v nvidia-smi >/dev/null; then \
 	  $(BIN)/python -m pip install --quiet --disable-pip-version-check $(PROJECT); \
 	else \

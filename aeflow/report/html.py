@@ -1,0 +1,229 @@
+"""The page that people read: one file with everything inside, made of a report's stored files."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from collections import Counter
+from dataclasses import dataclass
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+import jinja2
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+from markupsafe import Markup
+
+from aeflow.report.flag_cards import image_cards, series_cards
+from aeflow.report.plots import severity_plot
+from aeflow.report.stored import FLAGS_FILE, SCORES_FILE
+from aeflow.report.wording import about, chance, counted, figure, lasting, moment, percent
+from aeflow.schemas import REASONS
+from aeflow.store.files import storage_errors
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from pathlib import Path
+
+    import pyarrow as pa
+
+    from aeflow.report.receipt import Receipt
+    from aeflow.report.summary import Summary
+    from aeflow.report.survey import Survey
+
+REPORT_FILE = "report.html"
+_LISTED = 1_000
+"""Flags in the table; `flags.parquet` holds all."""
+_ENTITIES = 20
+_EXAMPLES = 3
+
+
+@dataclass(frozen=True)
+class PageOptions:
+    """How the page shows a batch. zone: IANA time zone of all times on it; pictured_flags: how many flags
+    get pictures or a plot; context_points: shown before and after an event."""
+
+    zone: str = "UTC"
+    pictured_flags: int = 200
+    context_points: int = 60
+
+
+def write_page(
+    folder: Path,
+    summary: Summary,
+    receipt: Receipt,
+    survey: Survey,
+    *,
+    quarantine: Iterable[pa.RecordBatch],
+    options: PageOptions,
+) -> None:
+    """Write `report.html` beside the scores and flags in `folder`.
+
+    Args:
+        folder: where `scores.parquet` and `flags.parquet` lie.
+        summary: of the batch; receipt: of the same.
+        receipt: shown at the end.
+        survey: of the scores.
+        quarantine: rows of `schemas.QUARANTINE`, from which examples are taken.
+        options: zone, pictures, context.
+
+    Raises:
+        IntegrityError: a stored picture or file cannot be read.
+        StorageError: the page cannot be written.
+    """
+    page = render_page(folder, summary, receipt, survey, quarantine=quarantine, options=options)
+    path = folder / REPORT_FILE
+    with storage_errors(path, "write the page"):
+        path.write_bytes(page.encode())
+
+
+def render_page(
+    folder: Path,
+    summary: Summary,
+    receipt: Receipt,
+    survey: Survey,
+    *,
+    quarantine: Iterable[pa.RecordBatch],
+    options: PageOptions,
+) -> str:
+    """The page as text; see `write_page`."""
+    flags, scores = folder / FLAGS_FILE, folder / SCORES_FILE
+    if summary.kind == "images":
+        cards = image_cards(flags, scores, limit=options.pictured_flags)
+    else:
+        cards = series_cards(
+            flags,
+            scores,
+            survey.channels,
+            limit=options.pictured_flags,
+            context_points=options.context_points,
+            zone=options.zone,
+        )
+    template = _environment().get_template("report.html.j2")
+    return template.render(
+        summary=summary,
+        receipt=receipt,
+        cards=cards,
+        listed=_listed(flags, options.zone),
+        hidden_flags=max(summary.flags - _LISTED, 0),
+        by_entity=_by_entity(flags) if summary.kind == "series" else [],
+        severity_plot=_severity_plot(survey),
+        quarantine=_examples(quarantine, summary.quarantined, options.zone),
+        reasons=REASONS,
+        weak_grades=[grade for grade in summary.grades if grade.grade != "HIGH"],
+        period=_period(summary, options.zone),
+        zone=options.zone,
+        thing="point" if summary.kind == "series" else "image",
+        script_hash=_script_hash(),
+        survey_has_cut=survey.cut_p_value is not None,
+    )
+
+
+@cache
+def _environment() -> jinja2.Environment:
+    # Escaping is on for every template, whatever its suffix: names come from other people's data.
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("aeflow.report"),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {
+        "about": about,
+        "chance": chance,
+        "counted": counted,
+        "figure": figure,
+        "percent": percent,
+    }
+    return environment
+
+
+def _script_hash() -> str:
+    """By which the page's policy knows its own script: no other one runs, even if escaping failed."""
+    script = _environment().get_template("report.js").render()
+    return base64.b64encode(hashlib.sha256(script.encode()).digest()).decode("ascii")
+
+
+def _severity_plot(survey: Survey) -> Markup:
+    things = "points" if survey.kind == "series" else "images"
+    beyond = int(survey.severities[survey.severities.size // 2 :].sum())
+    label = f"Severity of {survey.scored:,} {things} on a logarithmic scale: {beyond:,} at or beyond the cut of 50"
+    return Markup(severity_plot(survey.severities, survey.cut_p_value, label=label))  # noqa: S704 - plots escape
+
+
+def _period(summary: Summary, zone: str) -> str:
+    if summary.start is None or summary.end is None:
+        return ""
+    span = lasting(summary.end - summary.start)
+    return f"{moment(summary.start, zone)} to {moment(summary.end, zone)} ({span})"
+
+
+def _listed(flags: Path, zone: str) -> list[dict[str, Any]]:
+    """The first flags as rows of the table."""
+    columns = ["flag_id", "entity", "item", "start", "severity", "p_value", "channels"]
+    rows: list[dict[str, Any]] = []
+    with pq.ParquetFile(flags) as file:
+        for batch in file.iter_batches(_LISTED, columns=columns):
+            rows += batch.slice(0, _LISTED - len(rows)).to_pylist()
+            if len(rows) == _LISTED:
+                break
+    return [
+        {
+            "flag_id": row["flag_id"],
+            "name": row["item"] or row["entity"],
+            "when": moment(row["start"], zone) if row["start"] else "",
+            "severity": f"{row['severity']:.0f}",
+            "chance": chance(row["p_value"]),
+            "channel": row["channels"][0]["channel"] if row["channels"] else "",
+        }
+        for row in rows
+    ]
+
+
+def _by_entity(flags: Path) -> list[dict[str, Any]]:
+    """The entities with most flags: name, flags, highest severity, share of the largest count."""
+    counts: Counter[str] = Counter()
+    highest: dict[str, float] = {}
+    with pq.ParquetFile(flags) as file:
+        for batch in file.iter_batches(columns=["entity", "severity"]):
+            for row in batch.to_pylist():
+                counts[row["entity"]] += 1
+                highest[row["entity"]] = max(row["severity"], highest.get(row["entity"], 0.0))
+    most = max(counts.values(), default=1)
+    ranked = sorted(counts, key=lambda name: (-counts[name], -highest[name], name))[:_ENTITIES]
+    return [
+        {
+            "name": name,
+            "flags": counts[name],
+            "severity": f"{highest[name]:.0f}",
+            "share": counts[name] / most,
+        }
+        for name in ranked
+    ]
+
+
+def _examples(
+    quarantine: Iterable[pa.RecordBatch], counts: dict[str, int], zone: str
+) -> list[dict[str, Any]]:
+    """For each reason its count and the first rows set aside for it, most frequent reason first."""
+    shown: dict[str, list[dict[str, Any]]] = {reason: [] for reason in counts}
+    missing = sum(min(count, _EXAMPLES) for count in counts.values())
+    for batch in quarantine:
+        if missing <= 0:
+            break
+        for reason, examples in shown.items():
+            wanted = _EXAMPLES - len(examples)
+            rows = batch.filter(pc.equal(batch.column("reason"), reason)).slice(0, wanted).to_pylist()
+            examples += [_example(row, zone) for row in rows]
+            missing -= len(rows)
+    ranked = sorted(counts, key=lambda reason: (-counts[reason], reason))
+    return [{"reason": reason, "count": counts[reason], "examples": shown[reason]} for reason in ranked]
+
+
+def _example(row: dict[str, Any], zone: str) -> dict[str, str]:
+    place = row["file"] or ""
+    if row["row"] is not None:
+        place += f", row {row['row']:,}"
+    parts = [row["entity"], moment(row["timestamp"], zone) if row["timestamp"] else "", row["detail"]]
+    return {"place": place, "what": "; ".join(part for part in parts if part), "rule": row["rule"] or ""}

@@ -1,0 +1,284 @@
+"""What came of a batch, in figures and one sentence: `summary.json`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime  # noqa: TC003 - pydantic reads the annotations
+from pathlib import Path  # noqa: TC003
+from typing import TYPE_CHECKING, Any, Literal
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from aeflow.exceptions import AccountingError
+from aeflow.report.stored import Stored
+from aeflow.report.wording import about, counted
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from aeflow.report.survey import Survey
+
+SUMMARY_FILE = "summary.json"
+SCHEMA_VERSION = "1"
+_TOP_FLAGS = 20
+_TOP_CHANNELS = 3
+
+
+class Promise(Stored):
+    """What was promised of false flags, and whether it can be kept."""
+
+    kind: Literal["false_flags_per_batch", "false_discovery_rate"]
+    value: float
+    sentence: str
+    """The promise in words."""
+    expected_false_flags_per_batch: float | None = None
+    """What the calibration found achievable; None with a false-discovery rate."""
+    note: str = ""
+    """Why the promise cannot be kept and what to do; empty where it can."""
+
+
+class Grade(Stored):
+    """The health of a channel in this batch."""
+
+    channel: str
+    grade: Literal["HIGH", "MEDIUM", "LOW"]
+    cause: str = ""
+    entities: tuple[str, ...] = ()
+    """Those it holds for; empty: all."""
+
+
+class FailedCheck(Stored):
+    """A check of the batch that did not hold."""
+
+    name: str
+    expected: str = ""
+    came: str = ""
+
+
+class ChecksOutcome(Stored):
+    """How the checks of the batch went."""
+
+    passed: int = 0
+    failed: tuple[FailedCheck, ...] = ()
+
+
+class TopFlag(Stored):
+    """One of the most severe flags."""
+
+    flag_id: str
+    entity: str = ""
+    item: str = ""
+    start: datetime | None = None
+    peak: datetime | None = None
+    end: datetime | None = None
+    severity: float
+    p_value: float
+    channels: tuple[str, ...] = ()
+    """The channels with the largest shares, at most three."""
+
+
+class Summary(Stored):
+    """See the module. Times are UTC; `end` is exclusive. Nothing here depends on when, where or how fast
+    the batch was scored."""
+
+    schema_version: str = SCHEMA_VERSION
+    pipeline: str
+    kind: Literal["images", "series"]
+    batch: str
+    start: datetime | None = None
+    end: datetime | None = None
+    detector_version: int
+    sentence: str
+    """What happened, for a person."""
+    rows_in: int
+    scored: int
+    not_scorable: int
+    quarantined: dict[str, int]
+    """Reason code -> rows set aside."""
+    not_scorable_by_reason: dict[str, int]
+    flags: int
+    flagged_rows: int
+    """Images: the same as `flags`; series: the points of all events."""
+    entities: int
+    """0 for images."""
+    flagged_entities: int
+    promise: Promise
+    score_quantiles: dict[str, float]
+    """min, p50, p90, p99, p99.9, max; those between are exact to 1/2048 of their value."""
+    top_flags: tuple[TopFlag, ...] = ()
+    grades: tuple[Grade, ...] = ()
+    checks: ChecksOutcome = ChecksOutcome()
+    warnings: tuple[str, ...] = ()
+
+    @property
+    def quarantined_rows(self) -> int:
+        """Rows set aside for any reason."""
+        return sum(self.quarantined.values())
+
+
+@dataclass(frozen=True)
+class BatchFacts:
+    """What a run knows of a batch beside its scores.
+
+    quarantined: reason code -> rows, everything that was set aside, while decoding too.
+    start, end: the batch's period, UTC, end exclusive; None where a batch is no period.
+    """
+
+    pipeline: str
+    batch: str
+    detector_version: int
+    rows_in: int
+    quarantined: Mapping[str, int]
+    promise: Promise
+    start: datetime | None = None
+    end: datetime | None = None
+    checks: ChecksOutcome = field(default_factory=ChecksOutcome)
+    grades: tuple[Grade, ...] = ()
+    warnings: tuple[str, ...] = ()
+
+
+def make_promise(
+    kind: Literal["false_flags_per_batch", "false_discovery_rate"],
+    value: float,
+    *,
+    expected_false_flags_per_batch: float | None = None,
+    note: str = "",
+) -> Promise:
+    """A calibration's promise with its sentence."""
+    if kind == "false_discovery_rate":
+        sentence = f"At most {100 * value:g} % of a batch's flags are expected to be false."
+    else:
+        flags = "false flag is" if value == 1 else "false flags are"
+        sentence = f"At most {value:g} {flags} expected in a batch."
+    return Promise(
+        kind=kind,
+        value=value,
+        sentence=sentence,
+        expected_false_flags_per_batch=expected_false_flags_per_batch,
+        note=note,
+    )
+
+
+def build_summary(facts: BatchFacts, survey: Survey, flags: Path) -> Summary:
+    """The summary of a scored batch; `flags` is its `flags.parquet`, most severe first.
+
+    Raises:
+        AccountingError: rows would have been lost, or scores and flags tell different stories.
+    """
+    not_scorable = sum(survey.not_scorable.values())
+    aside = sum(facts.quarantined.values())
+    if facts.rows_in != survey.scored + not_scorable + aside:
+        msg = (
+            f"batch {facts.batch}: {facts.rows_in} rows came in, but {survey.scored} scored + {not_scorable} "
+            f"not scorable + {aside} quarantined = {survey.scored + not_scorable + aside}"
+        )
+        raise AccountingError(msg)
+    found = _count_flags(flags)
+    if found.rows != survey.flagged:
+        msg = (
+            f"batch {facts.batch}: {survey.flagged} rows of the scores are flagged, but the {found.flags} "
+            f"flags account for {found.rows}"
+        )
+        raise AccountingError(msg)
+    return Summary(
+        pipeline=facts.pipeline,
+        kind=survey.kind,
+        batch=facts.batch,
+        start=facts.start,
+        end=facts.end,
+        detector_version=facts.detector_version,
+        sentence=_sentence(survey, found, facts.promise),
+        rows_in=facts.rows_in,
+        scored=survey.scored,
+        not_scorable=not_scorable,
+        quarantined=dict(sorted(facts.quarantined.items())),
+        not_scorable_by_reason=dict(survey.not_scorable),
+        flags=found.flags,
+        flagged_rows=found.rows,
+        entities=survey.entities,
+        flagged_entities=found.entities if survey.kind == "series" else 0,
+        promise=facts.promise,
+        score_quantiles=dict(survey.quantiles),
+        top_flags=found.top,
+        grades=facts.grades,
+        checks=facts.checks,
+        warnings=facts.warnings,
+    )
+
+
+def read_summary(folder: Path) -> Summary:
+    """The summary in a report folder.
+
+    Raises:
+        StorageError, IntegrityError: it cannot be read, or is none.
+    """
+    return Summary.read(folder / SUMMARY_FILE)
+
+
+@dataclass(frozen=True)
+class _FlagCount:
+    flags: int
+    rows: int
+    entities: int
+    top: tuple[TopFlag, ...]
+
+
+def _count_flags(path: Path) -> _FlagCount:
+    columns = [
+        "flag_id",
+        "entity",
+        "item",
+        "start",
+        "peak",
+        "end",
+        "points",
+        "p_value",
+        "severity",
+        "channels",
+    ]
+    flags = rows = 0
+    entities: set[str] = set()
+    top: list[TopFlag] = []
+    with pq.ParquetFile(path) as file:
+        for batch in file.iter_batches(columns=columns):
+            flags += len(batch)
+            # An image is one row of the scores; an event is as many as it has points.
+            rows += pc.sum(
+                pc.fill_null(batch.column("points"), pa.scalar(1, pa.int32())), min_count=0
+            ).as_py()
+            entities.update(batch.column("entity").unique().to_pylist())
+            if len(top) < _TOP_FLAGS:
+                top += [_top_flag(row) for row in batch.slice(0, _TOP_FLAGS - len(top)).to_pylist()]
+    return _FlagCount(flags, rows, len(entities), tuple(top))
+
+
+def _top_flag(row: Mapping[str, Any]) -> TopFlag:
+    channels = tuple(part["channel"] for part in (row["channels"] or [])[:_TOP_CHANNELS])
+    named = {key: row[key] for key in ("flag_id", "start", "peak", "end", "severity", "p_value")}
+    return TopFlag(**named, entity=row["entity"] or "", item=row["item"] or "", channels=channels)
+
+
+def _sentence(survey: Survey, found: _FlagCount, promise: Promise) -> str:
+    thing = "point" if survey.kind == "series" else "image"
+    scored = counted(survey.scored, thing)
+    if survey.scored == 0:
+        return f"No {thing} could be scored."
+    chance = _by_chance(promise)
+    if found.flags == 0:
+        return f"Nothing among {scored} looks abnormal{chance}."
+    looks = "looks" if found.rows == 1 else "look"
+    what = f"{found.rows:,} of {scored} {looks} abnormal"
+    if survey.kind == "series":
+        where = f" in {found.entities:,} of {counted(survey.entities, 'entity', 'entities')}"
+        what += f": {counted(found.flags, 'event')}{where if survey.entities > 1 else ''}"
+    return f"{what}{chance}."
+
+
+def _by_chance(promise: Promise) -> str:
+    if promise.kind == "false_discovery_rate":
+        return f"; at most {100 * promise.value:g} % of the flags are expected to be false"
+    expected = promise.expected_false_flags_per_batch
+    expected = promise.value if expected is None else expected
+    return f"; about {about(expected)} {'flag was' if about(expected) == '1' else 'flags were'} to be expected by chance"

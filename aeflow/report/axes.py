@@ -6,6 +6,8 @@ import math
 from datetime import datetime, timedelta
 from zoneinfo import ZoneInfo
 
+NO_SPAN = 1e-300
+"""A span of values up to this is none: nothing can be divided by it."""
 _STEPS_SECONDS = (
     *(1, 2, 5, 10, 15, 30),
     *(60 * m for m in (1, 2, 5, 10, 15, 30)),
@@ -17,7 +19,7 @@ _MICROSECONDS = 1_000_000
 
 def number_ticks(low: float, high: float, about: int = 3) -> list[float]:
     """Multiples of 1, 2 or 5 times a power of ten within `low..high`, roughly `about` of them."""
-    if not high > low:
+    if not high - low > NO_SPAN:
         return [low]
     rough = (high - low) / about
     power = 10.0 ** math.floor(math.log10(rough))

@@ -60,11 +60,12 @@ def score_histogram(
         for label, values, color in groups:
             axes.hist(values, bins=edges.tolist(), color=color, alpha=0.6, label=f"{label} ({values.size:,})")
         axes.set_yscale("log")
+        axes.legend(frameon=False)
     if cut is not None:
-        axes.axvline(cut, color="black", linestyle=":", label=f"cut {cut:.4g}")
+        axes.axvline(cut, color="black", linestyle=":")
+        axes.set_title(f"cut at {cut:.4g}", fontsize=9, loc="right")
     axes.set_xlabel("score")
     axes.set_ylabel("items")
-    axes.legend(frameon=False)
     return _png(figure)
 
 

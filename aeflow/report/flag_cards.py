@@ -11,13 +11,14 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from markupsafe import Markup
 
+from aeflow.exceptions import IntegrityError
 from aeflow.report.pictures import Picture, heat_overlay, shrunk
 from aeflow.report.plots import series_plot
 from aeflow.report.traces import read_traces
 from aeflow.report.wording import chance, counted, expectation, figure, lasting, moment, percent
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Collection, Iterator, Mapping
     from pathlib import Path
 
     from aeflow.report.traces import Trace
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
 _PAGE_BYTES = 2_500_000
 """For all flags of a page together, so that it stays under 3 MB."""
 _LARGEST_PICTURES_BYTES = 240_000  # of one flag: more detail than a page needs
-_HEAT_BYTES = 3_000
 _ROWS_WITH_PICTURES = 16
 _BARS = 6
 _PANELS = 3
@@ -89,9 +89,14 @@ class Card:
 
 
 def image_cards(flags: Path, scores: Path, *, limit: int) -> list[Card]:
-    """Cards of the most severe image flags, at most `limit`."""
+    """Cards of the most severe image flags, at most `limit`.
+
+    Raises:
+        IntegrityError: a stored picture cannot be read, or the scores do not know a flag.
+    """
     items = [row["item"] for row in _first_rows(flags, limit, ["item"])]
     sizes = _sizes(scores, set(items))
+    _expect_scored(sizes.keys(), items, scores)
     # Text of base64 is a third longer than the picture.
     budget = min(_PAGE_BYTES * 3 // 4 // max(len(items), 1), _LARGEST_PICTURES_BYTES)
     return [
@@ -109,7 +114,11 @@ def series_cards(
     context_points: int,
     zone: str,
 ) -> list[Card]:
-    """Cards of the most severe events, at most `limit`, each with its plot."""
+    """Cards of the most severe events, at most `limit`, each with its plot.
+
+    Raises:
+        IntegrityError: the scores do not know a flag.
+    """
     rows = list(_first_rows(flags, limit))
     fine = {row["flag_id"]: _plotted(row) for row in rows[:_FINE_FLAGS]}
     coarse = {row["flag_id"]: _plotted(row) for row in rows[_FINE_FLAGS:]}
@@ -117,6 +126,7 @@ def series_cards(
     for shown, points in ((fine, _FINE_POINTS), (coarse, _COARSE_POINTS)):
         if shown:
             traces |= read_traces(scores, shown, channels, context_points=context_points, max_points=points)
+    _expect_scored(traces.keys(), [row["flag_id"] for row in rows], scores)
     return [_series_card(n, row, traces[row["flag_id"]], zone) for n, row in enumerate(rows, start=1)]
 
 
@@ -125,6 +135,13 @@ def _first_rows(flags: Path, limit: int, columns: list[str] | None = None) -> It
     with pq.ParquetFile(flags) as file:
         batches = file.iter_batches(_ROWS_WITH_PICTURES, columns=columns)
         yield from islice((row for batch in batches for row in batch.to_pylist()), limit)
+
+
+def _expect_scored(found: Collection[str], flagged: list[str], scores: Path) -> None:
+    lost = [name for name in flagged if name not in found]
+    if lost:
+        msg = f"{scores} does not know {counted(len(lost), 'flag')}, {lost[:5]} first; score the batch again"
+        raise IntegrityError(msg)
 
 
 def _sizes(scores: Path, items: set[str]) -> dict[str, tuple[int, int]]:
@@ -140,12 +157,12 @@ def _sizes(scores: Path, items: set[str]) -> dict[str, tuple[int, int]]:
 def _image_card(number: int, row: Mapping[str, Any], size: tuple[int, int], budget: int) -> Card:
     pictures = None
     if row["image_png"] is not None:
-        each = max((budget - _HEAT_BYTES) // 2, 0)
+        each, for_heat = 3 * budget // 8, budget // 4
         where = f"flag {row['flag_id']} ({row['item']})"
         pictures = Pictures(
             original=shrunk(row["image_png"], each, where=where),
             expected=shrunk(row["reconstruction_png"], each, where=where),
-            heat=heat_overlay(row["heatmap_png"], where=where),
+            heat=heat_overlay(row["heatmap_png"], for_heat, where=where),
         )
     regions = tuple(
         Region(box["x_px"], box["y_px"], box["width_px"], box["height_px"], percent(box["share"]))

@@ -210,13 +210,13 @@ def _examples(
     shown: dict[str, list[dict[str, Any]]] = {reason: [] for reason in counts}
     missing = sum(min(count, _EXAMPLES) for count in counts.values())
     for batch in quarantine:
-        if missing <= 0:
-            break
         for reason, examples in shown.items():
             wanted = _EXAMPLES - len(examples)
             rows = batch.filter(pc.equal(batch.column("reason"), reason)).slice(0, wanted).to_pylist()
             examples += [_example(row, zone) for row in rows]
             missing -= len(rows)
+        if missing <= 0:
+            break
     ranked = sorted(counts, key=lambda reason: (-counts[reason], reason))
     return [{"reason": reason, "count": counts[reason], "examples": shown[reason]} for reason in ranked]
 

@@ -14,9 +14,9 @@ from PIL import Image, UnidentifiedImageError
 
 from aeflow.exceptions import IntegrityError
 
-_LADDER = ((512, 80), (320, 70), (224, 60), (160, 50), (112, 40))
+_LADDER = ((512, 80), (320, 70), (224, 60), (160, 50), (112, 40), (80, 35), (56, 30))
 """Longest side in pixels and WebP quality, tried from the best down."""
-_HEAT_SIDE_PX = 112
+_HEAT_SIDES_PX = (224, 112, 64, 40)
 _HEAT_LEVELS = 16
 _HEAT_FLOOR = 2  # of the levels: below, nothing is drawn, so that the picture under it is seen
 # From amber to deep red: told apart from grey by all, in print by their darkness.
@@ -58,15 +58,24 @@ def shrunk(png: bytes, budget_bytes: int, *, where: str) -> Picture:
     return _picture(file.getvalue(), "webp", small)
 
 
-def heat_overlay(png: bytes, *, where: str) -> Picture:
-    """A stored heatmap (8-bit grey) as a transparent picture to lay over the image: clear where there is
-    little error, amber to red where there is much.
+def heat_overlay(png: bytes, budget_bytes: int, *, where: str) -> Picture:
+    """A stored heatmap (8-bit grey) as a transparent PNG to lay over the image, the largest within the
+    budget: clear where there is little error, amber to red where there is much.
 
     Raises:
         IntegrityError: it is no picture; `where` says which.
     """
     grey = _open(png, where).convert("L")
-    grey.thumbnail((_HEAT_SIDE_PX, _HEAT_SIDE_PX), Image.Resampling.BOX)
+    for side in _HEAT_SIDES_PX:
+        small = grey.copy()
+        small.thumbnail((side, side), Image.Resampling.BOX)
+        content = _tinted(small)
+        if len(content) <= budget_bytes:
+            break
+    return _picture(content, "png", small)
+
+
+def _tinted(grey: Image.Image) -> bytes:
     levels = np.asarray(grey, dtype=np.uint16) * _HEAT_LEVELS // 256
     strength = np.linspace(0, 1, _HEAT_LEVELS)
     stops = np.linspace(0, 1, len(_HEAT_COLORS))
@@ -75,10 +84,9 @@ def heat_overlay(png: bytes, *, where: str) -> Picture:
     image = Image.fromarray(levels.astype(np.uint8), mode="P")
     image.putpalette(np.rint(colors).astype(np.uint8).tobytes())
     file = BytesIO()
-    image.save(
-        file, format="PNG", bits=4, transparency=np.rint(alpha).astype(np.uint8).tobytes(), optimize=True
-    )
-    return _picture(file.getvalue(), "png", image)
+    transparency = np.rint(alpha).astype(np.uint8).tobytes()
+    image.save(file, format="PNG", bits=4, transparency=transparency, optimize=True)
+    return file.getvalue()
 
 
 def _open(png: bytes, where: str) -> Image.Image:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from aeflow.report.axes import number_ticks, time_ticks
+from aeflow.report.axes import NO_SPAN, number_ticks, time_ticks
 from aeflow.report.wording import figure
 
 if TYPE_CHECKING:
@@ -113,7 +113,7 @@ class _Scale:
     def __init__(self, low: float, high: float, to_low: int, to_high: int) -> None:
         self._low, self._to = low, to_low
         self._middle = (to_low + to_high) // 2
-        self._factor = (to_high - to_low) / (high - low) if high > low else None
+        self._factor = (to_high - to_low) / (high - low) if high - low > NO_SPAN else None
 
     def __call__(self, value: float) -> int:
         if self._factor is None:

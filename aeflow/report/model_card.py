@@ -1,0 +1,61 @@
+"""What a registered detector is, for a person: what it learnt from, how it did, what it promises."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from aeflow.data.intake import Intake
+    from aeflow.detector.fitting import Fitted
+    from aeflow.promotion import Decision, Figures
+
+_SHOWN_BATCHES = 10
+
+
+def model_card(
+    intake: Intake,
+    batches: Sequence[str],
+    fitted: Fitted,
+    figures: Figures,
+    baseline: Figures,
+    decision: Decision,
+) -> str:
+    """The card, in Markdown."""
+    config, training = fitted.detector.config, fitted.training
+    calibration = fitted.detector.calibration
+    shown = ", ".join(batches[:_SHOWN_BATCHES]) + (", ..." if len(batches) > _SHOWN_BATCHES else "")
+    promise = (
+        f"at most {calibration.promised:g} false flags a batch of {calibration.items_per_batch:,.0f} items"
+        if calibration.promise == "false_flags_per_batch"
+        else f"at most {calibration.promised:.1%} of a batch's flags are false"
+    )
+    lines = [
+        f"# {config.name}: {config.model.family} detector for {config.kind}",
+        "",
+        f"- Channels: {', '.join(config.channels)}",
+        f"- Learnt from {intake.valid:,} items of {len(batches)} batches ({shown}); {intake.rows_in - intake.valid:,} set aside",
+        f"- Digest of that history: {intake.digest}",
+        f"- Trained {len(training.history)} epochs on {training.device} in {training.precision}, seed {config.seed}",
+        f"- Promise: {promise} (rule {calibration.rule}, {calibration.n:,} calibration scores)",
+        *([f"- Note: {calibration.note}"] if calibration.note else []),
+        "",
+        "| on held-out normal data | this detector | linear baseline |",
+        "|---|---|---|",
+        f"| items | {figures.items} | {baseline.items} |",
+        f"| flagged | {_share(figures.false_flag_share)} | {_share(baseline.false_flag_share)} |",
+        f"| AUROC of planted faults | {_number(figures.planted_auroc)} | {_number(baseline.planted_auroc)} |",
+        "",
+        *decision.reasons,
+        "",
+    ]
+    return "\n".join(lines)
+
+
+def _share(value: float | None) -> str:
+    return "not measured" if value is None else f"{value:.2%}"
+
+
+def _number(value: float | None) -> str:
+    return "not measured" if value is None else f"{value:.3f}"

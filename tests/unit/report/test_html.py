@@ -1,0 +1,272 @@
+from __future__ import annotations
+
+import base64
+import hashlib
+import re
+import shutil
+from html.parser import HTMLParser
+from itertools import pairwise
+from types import SimpleNamespace
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+
+from aeflow.exceptions import IntegrityError
+from aeflow.report.build import build_report
+from aeflow.report.html import REPORT_FILE, PageOptions
+from aeflow.report.summary import ChecksOutcome, FailedCheck, Grade, make_promise
+from tests.unit.report import samples
+
+BAD = "<script>alert('x')</script>"
+VOID = {"meta", "br", "image", "use", "path", "rect", "circle", "input", "hr", "link", "img"}
+
+
+class Page(HTMLParser):
+    """Elements, texts and whether every element was closed in order."""
+
+    def __init__(self, html):
+        super().__init__()
+        self.html, self.elements, self.open = html, [], []
+        self.feed(html)
+        self.text = " ".join(re.sub(r"<(script|style)>.*?</\1>|<[^>]+>", " ", html, flags=re.DOTALL).split())
+
+    def handle_starttag(self, tag, attrs):
+        self.elements.append(SimpleNamespace(tag=tag, attrs=dict(attrs)))
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag, attrs):
+        self.elements.append(SimpleNamespace(tag=tag, attrs=dict(attrs)))
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag, f"{tag} closes another element"
+
+    def all(self, tag, **attrs):
+        return [
+            e for e in self.elements if e.tag == tag and all(e.attrs.get(k) == v for k, v in attrs.items())
+        ]
+
+
+def page(folder, rows, *, quarantine=(), options=None, **facts):
+    build_report(
+        folder, samples.facts(rows, **facts), samples.PROVENANCE, quarantine=quarantine, options=options
+    )
+    parsed = Page((folder / REPORT_FILE).read_text(encoding="utf-8"))
+    assert parsed.open == []
+    return parsed
+
+
+@pytest.mark.parametrize("kind", ["series", "images"])
+def test_nothing_outside_the_file_is_referred_to(kind, request):
+    shown = page(*request.getfixturevalue(kind))
+    for element in shown.elements:
+        for name in ("src", "href", "action", "srcset", "data", "xlink:href"):
+            value = element.attrs.get(name)
+            assert value is None or value.startswith(("#", "data:image/")), (element.tag, name, value)
+    assert not shown.all("link")
+    assert not shown.all("iframe")
+    style = re.search(r"<style>(.*?)</style>", shown.html, re.DOTALL).group(1)
+    assert not re.search(r"url\(|@import|@font-face", style)
+    assert not re.search(r"https?://", shown.html)
+
+
+@pytest.mark.parametrize("kind", ["series", "images"])
+def test_the_policy_lets_only_the_pages_own_script_run(kind, request):
+    shown = page(*request.getfixturevalue(kind))
+    (policy,) = [e.attrs["content"] for e in shown.all("meta") if "http-equiv" in e.attrs]
+    (script,) = re.findall(r"<script>(.*?)</script>", shown.html, re.DOTALL)
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    assert policy.startswith("default-src 'none'")
+    assert f"script-src 'sha256-{digest}'" in policy
+
+
+def test_names_of_a_series_stay_text(tmp_path, water):
+    rows = samples.write_series(tmp_path, {BAD: water["north"]}, channels=(BAD, "</svg>"))
+    grade = Grade(channel=BAD, grade="LOW", cause=BAD, entities=(BAD,))
+    shown = page(
+        tmp_path,
+        rows + 1,
+        batch=BAD,
+        pipeline=BAD,
+        quarantined={"bad_number": 1},
+        quarantine=samples.quarantine([("bad_number", BAD, 1, BAD)]),
+        grades=(grade,),
+        warnings=(BAD,),
+        checks=ChecksOutcome(passed=0, failed=(FailedCheck(name=BAD, expected=BAD, came=BAD),)),
+        promise=make_promise("false_flags_per_batch", 1, note=BAD),
+    )
+    assert len(shown.all("script")) == 1
+    assert shown.html.count("&lt;script&gt;") > 10
+
+
+def test_names_of_images_stay_text(tmp_path):
+    names = [f'{BAD}"{i}.png' for i in range(30)]
+    rows = samples.write_images(tmp_path, samples.digits(30), names=names, channels=(BAD,))
+    shown = page(tmp_path, rows)
+    assert len(shown.all("script")) == 1
+    assert f'{BAD}"29.png' in " ".join(e.attrs.get("aria-label") or "" for e in shown.all("svg"))
+
+
+@pytest.mark.parametrize("kind", ["series", "images"])
+def test_the_same_input_gives_the_same_bytes(kind, request, tmp_path_factory):
+    folder, rows = request.getfixturevalue(kind)
+    other = tmp_path_factory.mktemp("elsewhere")
+    for name in ("scores.parquet", "flags.parquet"):
+        shutil.copy(folder / name, other / name)
+    for place in (folder, other):
+        page(place, rows)
+    for name in ("summary.json", "receipt.json", REPORT_FILE):
+        assert (folder / name).read_bytes() == (other / name).read_bytes()
+        assert str(folder) not in (folder / name).read_text(encoding="utf-8")
+
+
+def test_how_the_scores_are_cut_into_row_groups_changes_no_byte_of_the_page(tmp_path, water):
+    pages = []
+    for groups in (64, 5000):
+        folder = tmp_path / str(groups)
+        folder.mkdir()
+        rows = samples.write_series(folder, water, rows_per_group=groups)
+        # The receipt names the digest of the file, which differs.
+        pages.append(re.sub(r"<code>[0-9a-f]{64}</code>", "", page(folder, rows).html))
+    assert pages[0] == pages[1]
+
+
+def test_the_first_screen_tells_what_a_person_needs(series):
+    folder, rows = series
+    grades = (
+        Grade(channel="flow", grade="LOW", cause="flat for 30 points", entities=("south",)),
+        Grade(channel="change", grade="HIGH"),
+    )
+    shown = page(
+        folder,
+        rows + 2,
+        quarantined={"bad_number": 2},
+        quarantine=samples.quarantine([("bad_number", "a.csv", 12, "flow = 'n/a'")]),
+        grades=grades,
+        warnings=("The detector is 90 days old.",),
+        checks=ChecksOutcome(passed=7, failed=(FailedCheck(name="null share", expected="< 1", came="2"),)),
+    )
+    head = shown.text[: shown.text.index("Flags, most severe first")]
+    for words in (
+        "points look abnormal",
+        f"{rows + 2:,} rows in",
+        "At most 1 false flag is expected in a batch.",
+        "flat for 30 points",
+        "The detector is 90 days old.",
+        "7 passed",
+        "Batch 2026-11-20",
+    ):
+        assert words in head
+    assert "HIGH" not in head
+    assert "a.csv, row 12" in shown.text
+
+
+def test_a_series_flag_shows_its_plot_shares_and_what_was_expected(series):
+    folder, rows = series
+    flags = pq.read_table(folder / "flags.parquet")
+    shown = page(folder, rows)
+    assert len(shown.all("article")) == flags.num_rows
+    labels = [e.attrs["aria-label"] for e in shown.all("svg", **{"class": "plot series"})]
+    assert len(labels) == flags.num_rows
+    assert all("expected" in label for label in labels)
+    assert "at the peak" in shown.text
+
+
+def test_an_image_flag_shows_original_expectation_and_differences(images):
+    folder, rows = images
+    shown = page(folder, rows)
+    labels = [e.attrs["aria-label"] for e in shown.all("svg") if e.attrs.get("class") is None]
+    assert len(labels) == 9
+    assert len(shown.all("rect", **{"class": "box"})) == 3
+    frames = {e.attrs["viewbox"] for e in shown.all("svg") if e.attrs.get("class") is None}
+    assert frames == {"0 0 32 40"}
+    assert "40 % of the error" in shown.text
+
+
+def test_every_picture_has_words(series):
+    shown = page(*series)
+    assert all(e.attrs.get("role") == "img" and e.attrs.get("aria-label") for e in shown.all("svg"))
+    headings = [int(e.tag[1]) for e in shown.elements if re.fullmatch("h[1-6]", e.tag)]
+    assert headings[0] == 1
+    assert all(after - before <= 1 for before, after in pairwise(headings))
+
+
+def test_ids_are_unique_and_links_lead_somewhere(images):
+    shown = page(*images)
+    ids = [e.attrs["id"] for e in shown.elements if "id" in e.attrs]
+    assert len(ids) == len(set(ids))
+    targets = {e.attrs["href"][1:] for e in shown.elements if (e.attrs.get("href") or "").startswith("#")}
+    assert targets <= set(ids)
+
+
+def test_without_flags_the_page_is_calm(tmp_path, water):
+    rows = samples.write_series(tmp_path, {"": water["north"]}, cut=1e-301)
+    shown = page(tmp_path, rows)
+    assert "Nothing to look at" in shown.text
+    assert not shown.all("article")
+
+
+def test_flags_beyond_those_with_pictures_are_still_listed(tmp_path):
+    rows = samples.write_images(tmp_path, samples.digits(60), flagged=30, pictured=10)
+    shown = page(tmp_path, rows, options=PageOptions(pictured_flags=10))
+    assert len(shown.all("article")) == 10
+    table = shown.html[shown.html.index('<details class="list" open>') :]
+    for name in pq.read_table(tmp_path / "flags.parquet").column("item").to_pylist():
+        assert name in table
+
+
+def test_a_flag_without_stored_pictures_has_its_words(tmp_path):
+    rows = samples.write_images(tmp_path, samples.digits(30), pictured=0)
+    shown = page(tmp_path, rows)
+    assert len(shown.all("article")) == 3
+    assert not shown.all("image")
+    assert "40 % of the error" in shown.text
+
+
+def test_times_are_shown_in_the_zone_of_the_pipeline(series):
+    folder, rows = series
+    first = pq.read_table(folder / "flags.parquet").column("start")[0].as_py()
+    assert f"{first:%Y-%m-%d %H:%M}" in page(folder, rows).text
+    assert f"{first:%Y-%m-%d %H:%M}" not in page(folder, rows, options=PageOptions(zone="Asia/Kolkata")).text
+
+
+def test_two_hundred_image_flags_stay_below_three_megabytes(tmp_path):
+    images = np.random.default_rng(0).random((203, 96, 96)).astype(np.float32)  # noise packs worst
+    rows = samples.write_images(tmp_path, images, flagged=200)
+    shown = page(tmp_path, rows)
+    assert len(shown.all("article")) == 200
+    assert len(shown.html.encode()) < 3_000_000
+
+
+def test_two_hundred_events_stay_below_three_megabytes(tmp_path):
+    values = np.random.default_rng(0).normal(size=(200, 400, 3))
+    values[:, 200:203] += 40  # 200 plots of noise in three channels: nothing is longer as a path
+    names = ("flow", "pressure", "temperature")
+    entities = {f"pump-{i:03d}": v for i, v in enumerate(values)}
+    rows = samples.write_series(tmp_path, entities, channels=names, rows_per_group=20_000, cut=1e-9)
+    shown = page(tmp_path, rows)
+    assert len(shown.all("article")) == 200
+    assert len(shown.html.encode()) < 3_000_000
+
+
+def test_a_flag_that_the_scores_do_not_know_is_refused(images):
+    folder, rows = images
+    flags = pq.read_table(folder / "flags.parquet")
+    place = flags.schema.get_field_index("item")
+    other = flags.set_column(place, flags.schema.field(place), [["elsewhere.png"] * flags.num_rows])
+    pq.write_table(other, folder / "flags.parquet")
+    with pytest.raises(IntegrityError, match=r"elsewhere\.png"):
+        build_report(folder, samples.facts(rows), samples.PROVENANCE)
+
+
+def test_only_as_much_of_the_quarantine_is_read_as_is_shown(series):
+    folder, rows = series
+
+    def endless():
+        yield from samples.quarantine([("bad_number", f"{i}.csv", i, "x") for i in range(5)])
+        raise AssertionError("read on")
+
+    shown = page(folder, rows + 9, quarantined={"bad_number": 9}, quarantine=endless())
+    assert "2.csv, row 2" in shown.text
+    assert "3.csv" not in shown.text

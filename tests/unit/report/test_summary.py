@@ -1,0 +1,137 @@
+from __future__ import annotations
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from aeflow.exceptions import AccountingError, IntegrityError, StorageError
+from aeflow.report.summary import SUMMARY_FILE, Grade, build_summary, make_promise, read_summary
+from aeflow.report.survey import survey_scores
+from tests.unit.report import samples
+
+
+def summary_of(folder, facts):
+    return build_summary(facts, survey_scores(folder / "scores.parquet"), folder / "flags.parquet")
+
+
+def test_every_row_is_accounted_for(series):
+    folder, rows = series
+    summary = summary_of(folder, samples.facts(rows + 3, quarantined={"bad_number": 2, "no_entity": 1}))
+    assert summary.rows_in == summary.scored + summary.not_scorable + summary.quarantined_rows
+    assert summary.not_scorable_by_reason == {"no_context": summary.not_scorable}
+    assert (summary.quarantined, summary.entities) == ({"bad_number": 2, "no_entity": 1}, 2)
+
+
+def test_a_lost_row_fails_the_summary(series):
+    folder, rows = series
+    with pytest.raises(AccountingError, match=rf"{rows + 1} rows came in, but .* = {rows}"):
+        summary_of(folder, samples.facts(rows + 1))
+
+
+def test_flags_that_do_not_match_the_scores_fail_the_summary(series):
+    folder, rows = series
+    flags = pq.read_table(folder / "flags.parquet")
+    pq.write_table(flags.slice(1), folder / "flags.parquet")
+    with pytest.raises(AccountingError, match="rows of the scores are flagged"):
+        summary_of(folder, samples.facts(rows))
+
+
+def test_a_state_that_is_none_is_refused(series):
+    folder, _ = series
+    scores = pq.read_table(folder / "scores.parquet")
+    states = pa.array(["lost", *scores.column("state").to_pylist()[1:]])
+    pq.write_table(scores.set_column(2, "state", states), folder / "scores.parquet")
+    with pytest.raises(IntegrityError, match="lost"):
+        survey_scores(folder / "scores.parquet")
+
+
+def test_scores_without_their_description_are_refused(series):
+    folder, _ = series
+    scores = pq.read_table(folder / "scores.parquet")
+    pq.write_table(scores.replace_schema_metadata({}), folder / "scores.parquet")
+    with pytest.raises(IntegrityError, match=r"aeflow\.kind"):
+        survey_scores(folder / "scores.parquet")
+
+
+def test_the_sentence_says_what_happened(series):
+    folder, rows = series
+    summary = summary_of(folder, samples.facts(rows))
+    flagged = summary.flagged_rows
+    assert summary.sentence == (
+        f"{flagged} of {summary.scored:,} points look abnormal: {summary.flags} events in "
+        f"{summary.flagged_entities} of 2 entities; about 1 flag was to be expected by chance."
+    )
+
+
+def test_the_sentence_for_images_counts_images(images):
+    folder, rows = images
+    promise = make_promise("false_discovery_rate", 0.05)
+    summary = summary_of(folder, samples.facts(rows, promise=promise))
+    assert summary.sentence == (
+        "3 of 60 images look abnormal; at most 5 % of the flags are expected to be false."
+    )
+    assert summary.promise.sentence == "At most 5 % of a batch's flags are expected to be false."
+    assert (summary.entities, summary.flagged_entities) == (0, 0)
+
+
+def test_the_sentence_without_flags_is_calm(tmp_path, water):
+    rows = samples.write_series(tmp_path, {"": water["north"][:200]}, cut=1e-301)
+    summary = summary_of(tmp_path, samples.facts(rows))
+    assert summary.sentence.startswith("Nothing among 192 points looks abnormal;")
+    assert summary.flags == 0
+
+
+def test_a_batch_of_which_nothing_could_be_scored_says_so(tmp_path, water):
+    samples.write_series(tmp_path, {"": water["north"][:40]}, cut=1e-301)
+    scores = pq.read_table(tmp_path / "scores.parquet")
+    pq.write_table(scores.slice(0, 8), tmp_path / "scores.parquet")
+    summary = summary_of(tmp_path, samples.facts(8))
+    assert summary.sentence == "No point could be scored."
+    assert summary.score_quantiles == {}
+
+
+def test_quantiles_are_those_of_the_scores(series):
+    folder, rows = series
+    scores = pq.read_table(folder / "scores.parquet", columns=["score"]).column("score").drop_null()
+    summary = summary_of(folder, samples.facts(rows))
+    expected = np.quantile(scores.to_numpy(), 0.9, method="inverted_cdf")
+    assert summary.score_quantiles["p90"] == pytest.approx(expected, rel=1e-3)
+    assert summary.score_quantiles["max"] == scores.to_numpy().max()
+
+
+def test_the_most_severe_flags_come_first_and_no_more_than_twenty(tmp_path):
+    rows = samples.write_images(tmp_path, samples.digits(100), flagged=50)
+    summary = summary_of(tmp_path, samples.facts(rows))
+    severities = [flag.severity for flag in summary.top_flags]
+    assert len(severities) == 20
+    assert severities == sorted(severities, reverse=True)
+
+
+def test_the_cut_is_read_from_the_rows(series):
+    folder, _ = series
+    assert survey_scores(folder / "scores.parquet").cut_p_value == pytest.approx(samples.CUT, rel=1e-3)
+
+
+def test_a_summary_read_again_is_the_same(series):
+    folder, rows = series
+    grades = (Grade(channel="flow", grade="LOW", cause="flat", entities=("north",)),)
+    summary = summary_of(folder, samples.facts(rows, grades=grades, warnings=("first night",)))
+    summary.write(folder / SUMMARY_FILE)
+    assert read_summary(folder) == summary
+
+
+def test_a_summary_of_a_later_version_is_read(series):
+    folder, rows = series
+    summary = summary_of(folder, samples.facts(rows))
+    text = summary.model_dump_json().replace("{", '{"a_later_key": 1, ', 1)
+    (folder / SUMMARY_FILE).write_text(text, encoding="utf-8")
+    assert read_summary(folder) == summary
+
+
+def test_what_is_no_summary_is_refused(tmp_path):
+    with pytest.raises(StorageError, match=r"read summary\.json"):
+        read_summary(tmp_path)
+    (tmp_path / SUMMARY_FILE).write_text('{"pipeline": 3}', encoding="utf-8")
+    with pytest.raises(IntegrityError, match="no summary of a report"):
+        read_summary(tmp_path)

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from aeflow.report.receipt import Receipt
-    from aeflow.report.summary import Summary
+    from aeflow.report.summary import Grade, Summary
     from aeflow.report.survey import Survey
 
 REPORT_FILE = "report.html"
@@ -110,7 +110,7 @@ def render_page(
         severity_plot=_severity_plot(survey),
         quarantine=_examples(quarantine, summary.quarantined, options.zone),
         reasons=REASONS,
-        weak_grades=[grade for grade in summary.grades if grade.grade != "HIGH"],
+        weak_grades=_weak_grades(summary),
         period=_period(summary, options.zone),
         zone=options.zone,
         thing="point" if summary.kind == "series" else "image",
@@ -150,6 +150,12 @@ def _severity_plot(survey: Survey) -> Markup:
     beyond = int(survey.severities[survey.severities.size // 2 :].sum())
     label = f"Severity of {survey.scored:,} {things} on a logarithmic scale: {beyond:,} at or beyond the cut of 50"
     return Markup(severity_plot(survey.severities, survey.cut_p_value, label=label))  # noqa: S704 - plots escape
+
+
+def _weak_grades(summary: Summary) -> list[Grade]:
+    """What is not in full health, the worst first."""
+    weak = [grade for grade in summary.grades if grade.grade != "HIGH"]
+    return sorted(weak, key=lambda grade: grade.grade != "LOW")
 
 
 def _period(summary: Summary, zone: str) -> str:

@@ -137,6 +137,7 @@ def test_the_first_screen_tells_what_a_person_needs(series):
     grades = (
         Grade(channel="flow", grade="LOW", cause="flat for 30 points", entities=("south",)),
         Grade(channel="change", grade="HIGH"),
+        Grade(channel="level", grade="MEDIUM", cause="out_of_range"),
     )
     shown = page(
         folder,
@@ -153,6 +154,7 @@ def test_the_first_screen_tells_what_a_person_needs(series):
         f"{rows + 2:,} rows in",
         "At most 1 false flag is expected in a batch.",
         "flat for 30 points",
+        "out of range",
         "The detector is 90 days old.",
         "7 passed",
         "Batch 2026-11-20",

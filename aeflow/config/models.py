@@ -26,6 +26,7 @@ class Conv2d(Section):
     levels: int = Field(default=3, ge=1, le=8)
     """How often height and width are halved."""
     code_size: int = Field(default=64, ge=1)
+    """Numbers that an image is squeezed into."""
 
 
 class Lstm(Section):
@@ -35,9 +36,13 @@ class Lstm(Section):
 
     family: Literal["lstm"] = "lstm"
     hidden_size: int = Field(default=64, ge=1)
+    """Units of each layer."""
     layers: int = Field(default=1, ge=1, le=8)
+    """LSTM layers of the encoder, and of the decoder."""
     code_size: int = Field(default=16, ge=1)
+    """Numbers that a window is squeezed into."""
     target: Literal["reversed", "forward"] = "reversed"
+    """The order in which the decoder writes the window."""
 
 
 class Pca(Section):
@@ -49,6 +54,7 @@ class Pca(Section):
     explained_variance: float = Field(default=0.9, gt=0, lt=1)
     """Keeps the fewest components that explain this share of the variance."""
     max_components: int = Field(default=128, ge=1)
+    """Never more than these."""
 
 
 Model = Annotated[Conv2d | Lstm | Pca, Field(discriminator="family")]

@@ -29,6 +29,7 @@ class PipelineConfig(Section):
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,62}$")
     """Lower-case letters, digits, - and _: it names folders and the registered model."""
     seed: int = Field(default=0, ge=0)
+    """Decides the split and the training: the same seed gives the same detector."""
     source: Source
     batch: BatchRule
     history: History = History()

@@ -45,6 +45,7 @@ class ImageSource(Section):
     exclude: tuple[str, ...] = ()
     """Globs that are left out (masks, thumbnails)."""
     manifest: Manifest | None = None
+    """A CSV below the root that lists the images, instead of `include`."""
     max_pixels: int = Field(default=100_000_000, ge=1)
     """A larger image is set aside unopened: decompression bombs are small files."""
 
@@ -56,13 +57,17 @@ class TableSource(Section):
     path: str
     """A file, a folder or a glob, relative to this file."""
     format: Literal["csv", "parquet"] = "csv"
+    """csv may be packed as .gz."""
     delimiter: str = Field(default=",", min_length=1, max_length=1)
+    """Between the cells of a CSV line."""
     header: bool = True
     """False: the columns are named c01, c02, ..."""
     time_column: str | None = None
     """None: the rows carry no time; they are numbered from `first_time` in steps of the cadence."""
     first_time: datetime = datetime(2000, 1, 1)
+    """Time of the first row where rows carry none."""
     entity_column: str | None = None
+    """The column that names the machine, line or series of a row. None: there is only one."""
     entity_from_path: bool = False
     """True: each file is one entity, named by its path below the batch folder, without suffix."""
     channels: tuple[str, ...] = Field(min_length=1)
@@ -89,8 +94,11 @@ class SqlSource(Section):
     """duckdb:///file.duckdb, sqlite:///file.db or postgresql://user@host/db. `${NAME}` is taken from
     the environment, so that no password stands in a file."""
     time_column: str
+    """The column of the times."""
     entity_column: str | None = None
+    """The column that names the machine, line or series of a row. None: there is only one."""
     channels: tuple[str, ...] = Field(min_length=1)
+    """The columns that are scored, in this order."""
 
 
 Source = Annotated[ImageSource | TableSource | SqlSource, Field(discriminator="kind")]

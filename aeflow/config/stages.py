@@ -36,12 +36,16 @@ class ImagePrepare(Section):
 
     kind: Literal["images"] = "images"
     color: Literal["grey", "rgb"] = "grey"
+    """grey: colours are turned into their luma; rgb: three bands."""
     height_px: int = Field(default=64, ge=8, le=4096)
+    """Height of the image, or of a tile, that the network sees."""
     width_px: int = Field(default=64, ge=8, le=4096)
+    """Its width."""
     fit: Literal["resize", "tile"] = "resize"
     """resize: the whole image is brought to height x width; tile: it is cut into tiles of that
     size in its own resolution, and each tile is scored."""
     tile_overlap_px: int = Field(default=0, ge=0)
+    """With fit: tile. By so much neighbouring tiles overlap."""
 
     @model_validator(mode="after")
     def _overlap_smaller_than_tile(self) -> Self:
@@ -64,6 +68,7 @@ class SeriesPrepare(Section):
     """Up to this many missing grid points are bridged by the last value, marked as not observed;
     a longer gap ends the segment, and no window crosses it."""
     window_points: int = Field(default=32, ge=2, le=4096)
+    """Points that the network sees at once; the last of them is scored."""
     train_stride_points: int = Field(default=1, ge=1)
     """Every how many points a training window begins. Scoring always takes every point."""
 
@@ -75,9 +80,13 @@ class Training(Section):
     """How the network is fitted. Families with a closed form use none of it."""
 
     epochs: int = Field(default=60, ge=1)
+    """At most so many passes over the training items."""
     batch_size: int = Field(default=64, ge=1)
+    """Items of one training step."""
     learning_rate: float = Field(default=1e-3, gt=0)
+    """Step size of the optimiser (AdamW)."""
     weight_decay: float = Field(default=1e-5, ge=0)
+    """Pulls the weights towards zero."""
     patience_epochs: int = Field(default=6, ge=1)
     """Stops after this many epochs without a better validation loss; the best weights are kept."""
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
@@ -116,6 +125,7 @@ class Compute(Section):
     """Where and in what portions to compute. Nothing here changes a score."""
 
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
+    """auto: a GPU if there is one."""
     chunk_items: int = Field(default=512, ge=1)
     """Windows or images that go through the network at once while scoring."""
     workers: int = Field(default=0, ge=0)

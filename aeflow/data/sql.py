@@ -77,6 +77,19 @@ def read_cells(config: PipelineConfig, start: datetime, end: datetime, *, scratc
                 row += batch.num_rows
 
 
+def first_rows(config: PipelineConfig, rows: int) -> pa.Table:
+    """At most so many rows of the query with the widest bounds, with all its columns.
+
+    Raises:
+        ConfigError: the query file or the url is not as it has to be.
+        SourceError: the database cannot be reached, or the query fails.
+    """
+    query = f"select * from (\n{_query(config)}\n) as readings limit {rows:d}"  # noqa: S608
+    with _open(config, None) as database, _explained(config):
+        batches = list(database.batches(query, *_EVER))
+    return pa.Table.from_batches(batches) if batches else pa.table({})
+
+
 def time_span_us(config: PipelineConfig, *, scratch: Path | None = None) -> tuple[int, int] | None:
     """First and last time of the query with the widest bounds, microseconds since 1970 in UTC; None
     if it gives no row.

@@ -1,0 +1,387 @@
+"""What was seen -> a complete pipeline, with the reason for each choice.
+
+None of it looks at labels. Where the data leave a choice open, the reason says so: it stands as a
+comment in the YAML, at the key that it concerns.
+
+Window of a series: the first of minute, hour, day and week that holds 24 to 168 points (a cycle that
+the reader of a report thinks in, long enough to have a shape, short enough for an LSTM); else 48 points;
+never more than an eighth of an entity's training rows.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from aeflow.config import (
+    BatchRule,
+    Calibration,
+    Checks,
+    Compute,
+    Conv2d,
+    History,
+    ImagePrepare,
+    ImageSource,
+    Lstm,
+    PipelineConfig,
+    Report,
+    SeriesPrepare,
+    Split,
+    SqlSource,
+    TableSource,
+    Training,
+)
+from aeflow.data import periods
+from aeflow.onboarding.images import ImageProfile
+from aeflow.onboarding.tables import SqlProfile, TableProfile
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+    from pathlib import Path
+
+    from aeflow.onboarding.tables import Readings
+
+Profile = ImageProfile | TableProfile | SqlProfile
+
+_NORMAL = {
+    "good",
+    "ok",
+    "okay",
+    "normal",
+    "free",
+    "train",
+    "training",
+    "healthy",
+    "nominal",
+    "history",
+    "reference",
+}
+_CYCLES = {"minute": 60, "hour": 3_600, "day": 86_400, "week": 604_800}
+_FEWEST_POINTS, _MOST_POINTS, _NO_CYCLE_POINTS = 24, 168, 48
+_TRAIN_WINDOWS = 20_000  # more overlapping windows teach little and take long
+_LARGE_IMAGE_PX = 256  # from this short side on 128 pixels are kept, else 64
+_HISTORY_SHARE = 0.7  # of the days; the rest waits to be scored
+_WHOLE_SHARE = 0.5  # of each entity's rows, where everything is one batch
+_SHORT_SPAN = timedelta(days=3)
+
+
+@dataclass(frozen=True)
+class Proposal:
+    """A pipeline, and why it is so."""
+
+    config: PipelineConfig
+    seen: tuple[str, ...]
+    """What was found in the data, a sentence each."""
+    reasons: dict[str, str]
+    """Key such as "prepare.window_points" -> why it has its value."""
+
+
+def propose(profile: Profile, name: str, relative: Callable[[Path], str]) -> Proposal:
+    """A pipeline for the data.
+
+    Args:
+        profile: what was seen.
+        name: of the pipeline.
+        relative: writes a path as the config's folder sees it.
+    """
+    if isinstance(profile, ImageProfile):
+        return _for_images(profile, name, relative)
+    return _for_series(profile, name, relative)
+
+
+def choose_window(cadence_seconds: float | None, train_rows: int) -> tuple[int, str]:
+    """Points of a window, and why: the rule in the module's docstring.
+
+    Args:
+        cadence_seconds: step of the grid; None where entities differ or there is no time.
+        train_rows: rows of a typical entity that train.
+    """
+    limit = max(2, train_rows // 8)
+    for cycle, seconds in _CYCLES.items():
+        points = round(seconds / cadence_seconds) if cadence_seconds else 0
+        if _FEWEST_POINTS <= points <= _MOST_POINTS and points <= limit:
+            return points, f"one {cycle} of readings"
+    points = min(_NO_CYCLE_POINTS, limit)
+    why = "no minute, hour, day or week holds 24 to 168 points" if cadence_seconds else "no common cadence"
+    return points, why if points == _NO_CYCLE_POINTS else f"an eighth of the {train_rows} rows that train"
+
+
+def looks_normal(folder: str) -> bool:
+    """Whether a folder's name says that its content is normal: good, MT_Free, anomaly-free, train."""
+    return bool(_NORMAL & set(re.split(r"[^a-z]+", folder.lower())))
+
+
+def _for_images(profile: ImageProfile, name: str, relative: Callable[[Path], str]) -> Proposal:
+    reasons: dict[str, str] = {}
+    height, width = _image_size(profile.median_px)
+    reasons["prepare.height_px"] = (
+        f"The images are {_px(profile.smallest_px)} to {_px(profile.largest_px)}, median "
+        f"{_px(profile.median_px)} (width x height)."
+    )
+    reasons["prepare.color"] = (
+        "All images looked at are grey." if profile.grey else "Some images are in colour."
+    )
+    if profile.exclude:
+        reasons["source.exclude"] = f"{profile.excluded} files that look like masks of other images."
+    for like in profile.manifests:
+        groups = "".join(f', group: "{{{column}}}"' for column in like.groups[:1])
+        reasons["source.manifest"] = (
+            f'{like.path} lists images. To use it: {{path: {like.path}, item: "{like.item}"{groups}}}'
+            + ("; images of one group then never part between training and test." if groups else "")
+        )
+    by, history, items = _image_batches(profile, reasons)
+    levels = min(4, max(1, int(math.log2(min(height, width))) - 2))
+    config = PipelineConfig(
+        name=name,
+        source=ImageSource(root=relative(profile.root), exclude=profile.exclude),
+        batch=BatchRule(by=by),
+        history=history,
+        split=Split(),
+        checks=Checks(),
+        prepare=ImagePrepare(color="grey" if profile.grey else "rgb", height_px=height, width_px=width),
+        model=Conv2d(levels=levels),
+        training=Training(),
+        calibration=Calibration(false_flags_per_batch=1, items_per_batch=items),
+        compute=Compute(),
+        report=Report(),
+    )
+    reasons["model.levels"] = f"{levels} halvings leave {height >> levels} x {width >> levels} cells."
+    formats = _counted(profile.formats)
+    modes = _counted(profile.modes)
+    seen = [f"{profile.images} images; of {profile.looked_at} looked at: {formats}; pixel formats: {modes}."]
+    if profile.folders:
+        seen.append(f"Folders: {_counted(profile.folders)}.")
+    if profile.unreadable:
+        seen.append(
+            f"{len(profile.unreadable)} cannot be read, such as {profile.unreadable[0]}: they will be set aside."
+        )
+    return Proposal(config, tuple(seen), reasons)
+
+
+def _image_batches(profile: ImageProfile, reasons: dict[str, str]) -> tuple[str, History, float | None]:
+    if len(profile.folders) < 2:
+        reasons["batch.by"] = "There is one folder: everything is one batch. A folder a night? Say folder."
+        return "source", History(), None
+    reasons["batch.by"] = f"{len(profile.folders)} folders hold images: each is a batch."
+    if profile.in_root:
+        reasons["batch.by"] += f" {profile.in_root} images directly in the root belong to none."
+    normal = tuple(folder for folder in profile.folders if looks_normal(folder))
+    if not normal or len(normal) == len(profile.folders):
+        reasons["history.batches"] = (
+            "No folder's name says that it alone is normal, so all are learnt from: NAME THE NORMAL ONES."
+        )
+        return "folder", History(), None
+    reasons["history.batches"] = "The folders whose names say that they are normal."
+    items = float(np.median([count for folder, count in profile.folders.items() if folder not in normal]))
+    reasons["calibration.items_per_batch"] = "The median size of the other folders."
+    return "folder", History(batches=tuple(_as_pattern(folder) for folder in normal)), items
+
+
+def _image_size(median_px: tuple[int, int]) -> tuple[int, int]:
+    """(height, width): the short side 64 or 128 pixels, the long one in proportion up to 128."""
+    width, height = median_px
+    short, ratio = min(width, height), max(width, height) / min(width, height)
+    if max(width, height) <= 64:
+        return max(8, math.ceil(height / 8) * 8), max(8, math.ceil(width / 8) * 8)
+    base = 128 if short >= _LARGE_IMAGE_PX else 64
+    long = min(128, round(base * ratio / 16) * 16)
+    return (long, base) if height > width else (base, long)
+
+
+def _for_series(profile: TableProfile | SqlProfile, name: str, relative: Callable[[Path], str]) -> Proposal:
+    readings, reasons = profile.readings, dict[str, str]()
+    batch, history, share = _series_batches(profile, reasons)
+    typical = int(np.median([entity.rows for entity in readings.entities]))
+    train_rows = int(typical * share * Split().train)
+    cadence = _cadence(readings, reasons)
+    window, why = choose_window(cadence if readings.roles.time else None, train_rows)
+    reasons["prepare.window_points"] = f"{why[0].upper()}{why[1:]}."
+    windows = int(readings.rows * share * Split().train)
+    stride = max(1, min(window // 4, math.ceil(windows / _TRAIN_WINDOWS)))
+    if stride > 1:
+        reasons["prepare.train_stride_points"] = (
+            f"Of about {windows} windows that overlap, every {stride}th trains."
+        )
+    if readings.roles.left_out:
+        left_out = "; ".join(f"{column}: {reason}" for column, reason in readings.roles.left_out.items())
+        reasons["source.channels"] = f"Left out are {left_out}."
+    config = PipelineConfig(
+        name=name,
+        source=_series_source(profile, relative),
+        batch=batch,
+        history=history,
+        split=Split(),
+        checks=Checks(),
+        prepare=SeriesPrepare(cadence_seconds=cadence, window_points=window, train_stride_points=stride),
+        model=Lstm(),
+        training=Training(),
+        calibration=Calibration(false_flags_per_batch=1),
+        compute=Compute(),
+        report=Report(),
+    )
+    return Proposal(config, tuple(_seen_in(profile)), reasons)
+
+
+def _series_source(
+    profile: TableProfile | SqlProfile, relative: Callable[[Path], str]
+) -> TableSource | SqlSource:
+    roles = profile.readings.roles
+    if isinstance(profile, SqlProfile):
+        assert roles.time is not None
+        return SqlSource(
+            query=relative(profile.query),
+            url=profile.url,
+            time_column=roles.time,
+            entity_column=roles.entity,
+            channels=roles.channels,
+        )
+    return TableSource.model_validate(
+        {
+            "path": relative(profile.path),
+            "format": profile.format,
+            "delimiter": profile.delimiter,
+            "header": profile.header,
+            "time_column": roles.time,
+            "entity_column": roles.entity,
+            "entity_from_path": profile.entity_from_path,
+            "channels": roles.channels,
+        }
+    )
+
+
+def _series_batches(
+    profile: TableProfile | SqlProfile, reasons: dict[str, str]
+) -> tuple[BatchRule, History, float]:
+    """The batch rule, the history, and the share of the rows that the history holds."""
+    span = profile.readings.span_us
+    if isinstance(profile, TableProfile) and profile.folders_are_batches:
+        reasons["batch.by"] = f"The rows have no time, and {', '.join(profile.folders)} hold the same files."
+        normal = tuple(folder for folder in profile.folders if looks_normal(folder))
+        if normal:
+            reasons["history.batches"] = "The folders whose names say that they are normal."
+            share = sum(profile.folders[folder] for folder in normal) / profile.files
+        else:
+            reasons["history.batches"] = "No folder's name says that it is normal: NAME THE NORMAL ONES."
+            share = 1.0
+        return BatchRule(by="folder"), History(batches=tuple(map(_as_pattern, normal))), share
+    if span is not None and (isinstance(profile, SqlProfile) or _alongside(profile.readings)):
+        rule = BatchRule(by="period", period="day")
+        first, last = (periods.id_at(periods.from_us(us), rule) for us in span)
+        ids = periods.ids_between(first, last, rule)
+        count = max(1, int(len(ids) * _HISTORY_SHARE))
+        reasons["batch.by"] = f"The times run from {ids[0]} to {ids[-1]}: a batch a day."
+        reasons["history.last"] = (
+            f"The first {count} of {len(ids)} days are taken as normal; the days after wait to be scored."
+        )
+        reasons["batch.time_zone"] = (
+            "Times without an offset were taken as UTC: name your zone if they are local."
+        )
+        return rule, History(last=ids[count - 1]), count / len(ids)
+    reasons["batch.by"] = (
+        "The rows have no time: everything is one batch."
+        if span is None
+        else "The times of the entities do not run side by side over more than three days: everything is one batch."
+    )
+    reasons["history.first_share"] = (
+        "The first half of each entity is taken as normal; it is scored all the same."
+    )
+    return BatchRule(by="source"), History(first_share=_WHOLE_SHARE), _WHOLE_SHARE
+
+
+def _alongside(readings: Readings) -> bool:
+    """Whether the time is one that goes on: more than three days, most entities there most of the time."""
+    span = readings.span_us
+    assert span is not None
+    length = span[1] - span[0]
+    own = [
+        e.last_us - e.first_us for e in readings.entities if e.first_us is not None and e.last_us is not None
+    ]
+    return length > _SHORT_SPAN / timedelta(microseconds=1) and float(np.median(own)) > 0.5 * length
+
+
+def _cadence(readings: Readings, reasons: dict[str, str]) -> float | None:
+    steps = sorted({e.step_seconds for e in readings.entities if e.step_seconds})
+    if readings.roles.time is None:
+        reasons["prepare.cadence_seconds"] = (
+            "The rows carry no time: SAY HOW MANY SECONDS LIE BETWEEN TWO ROWS."
+        )
+        return 1.0
+    if readings.cadence_seconds:
+        gaps, longest = _gaps(readings)
+        reasons["prepare.cadence_seconds"] = "The median step, the same for every entity."
+        if gaps:
+            reasons["prepare.max_gap_points"] = (
+                f"{gaps} steps are longer than usual, the longest {_duration(longest)}."
+            )
+        return readings.cadence_seconds
+    reasons["prepare.cadence_seconds"] = (
+        f"The entities have steps of their own, {_duration(steps[0])} to {_duration(steps[-1])}: each is learnt."
+        if steps
+        else "No entity has two rows: learnt from the history."
+    )
+    return None
+
+
+def _seen_in(profile: TableProfile | SqlProfile) -> Iterable[str]:
+    readings = profile.readings
+    rows = (
+        f"{readings.rows} rows"
+        if readings.whole
+        else f"more than {readings.rows} rows (not all were looked at)"
+    )
+    if isinstance(profile, TableProfile):
+        folders = f" in the folders {_counted(profile.folders)}" if profile.folders else ""
+        yield f"{profile.files} {profile.format} file{'s' if profile.files > 1 else ''}{folders}, {rows}."
+    else:
+        yield f"{rows} from the query."
+    named = [entity.name for entity in readings.entities]
+    if profile.readings.roles.entity or getattr(profile, "entity_from_path", False):
+        shown = ", ".join(named[:5]) + (", ..." if len(named) > 5 else "")
+        yield f"{len(named)} entities ({shown}), {min(e.rows for e in readings.entities)} to {max(e.rows for e in readings.entities)} rows each."
+    if readings.span_us:
+        first, last = (periods.from_us(us) for us in readings.span_us)
+        yield f"Times from {first:%Y-%m-%d %H:%M:%S} to {last:%Y-%m-%d %H:%M:%S} (UTC)."
+    gaps, longest = _gaps(readings)
+    if gaps:
+        yield f"{gaps} gaps, the longest {_duration(longest)}."
+    missing = [
+        f"{c.name} ({c.missing:.0%})"
+        for c in readings.columns
+        if c.name in readings.roles.channels and c.missing > 0.01
+    ]
+    if missing:
+        yield f"Values are missing in {', '.join(missing)}."
+    constant = [c.name for c in readings.columns if c.name in readings.roles.channels and c.distinct < 2]
+    if constant:
+        yield f"Constant in the sample: {', '.join(constant)}."
+
+
+def _gaps(readings: Readings) -> tuple[int, float]:
+    longest = max((e.longest_gap_seconds for e in readings.entities), default=0.0)
+    return sum(e.gaps for e in readings.entities), longest
+
+
+def _as_pattern(folder: str) -> str:
+    """The folder's name as a glob that fits nothing else."""
+    return re.sub(r"([*?[])", r"[\1]", folder)
+
+
+def _counted(counts: dict[str, int]) -> str:
+    shown = ", ".join(f"{name} {count}" for name, count in list(counts.items())[:8])
+    return shown + (f", ... ({len(counts)} in all)" if len(counts) > 8 else "")
+
+
+def _px(size: tuple[int, int]) -> str:
+    return f"{size[0]} x {size[1]}"
+
+
+def _duration(seconds: float) -> str:
+    for unit, length in (("days", 86_400), ("hours", 3_600), ("minutes", 60)):
+        if seconds >= 2 * length:
+            return f"{seconds / length:.3g} {unit}"
+    return f"{seconds:.3g} seconds"

@@ -1,0 +1,347 @@
+"""Look at a table of readings, in files or behind a query: columns, entities, cadence, gaps, folders."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import dataclass, field
+from itertools import pairwise
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import duckdb
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from aeflow.config import BatchRule, Calibration, PipelineConfig, SeriesPrepare, SqlSource, TableSource
+from aeflow.config.models import BASELINE
+from aeflow.data import sql
+from aeflow.data.csv_text import CsvFile
+from aeflow.data.readings import Cells, read_names, read_times
+from aeflow.data.tables import TableFile, find_files, read_cells
+from aeflow.exceptions import ConfigError, SourceError
+from aeflow.onboarding.columns import Column, Roles, assign_roles, look_at_column
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+FROM_PATH = "path"
+"""As `entity`: each file is one entity, whatever its columns."""
+
+_SAMPLED_FILES, _SAMPLED_ROWS = 20, 5_000  # by which the columns are judged
+_MAX_FILES, _MAX_ROWS = 500, 2_000_000  # by which the times are
+_PARQUET = (".parquet", ".parq", ".pq")
+_PLACEHOLDER = "?"
+
+
+@dataclass(frozen=True)
+class EntityProfile:
+    """One machine, line or series. Times in microseconds since 1970, UTC."""
+
+    name: str
+    rows: int
+    first_us: int | None
+    last_us: int | None
+    step_seconds: float | None
+    """Median step; None without times or with a single row."""
+    gaps: int
+    """Steps longer than one and a half times the median."""
+    longest_gap_seconds: float
+
+
+@dataclass(frozen=True)
+class Readings:
+    """What the rows show, wherever they come from."""
+
+    columns: tuple[Column, ...]
+    roles: Roles
+    entities: tuple[EntityProfile, ...]
+    """Sorted by name; one with an empty name where there is no entity."""
+    rows: int
+    whole: bool
+    """Every row was looked at."""
+
+    @property
+    def cadence_seconds(self) -> float | None:
+        """The median step, if it is the same for all entities."""
+        steps = {entity.step_seconds for entity in self.entities} - {None}
+        return steps.pop() if len(steps) == 1 else None
+
+    @property
+    def span_us(self) -> tuple[int, int] | None:
+        """The first and the last time."""
+        first = [entity.first_us for entity in self.entities if entity.first_us is not None]
+        last = [entity.last_us for entity in self.entities if entity.last_us is not None]
+        return (min(first), max(last)) if first else None
+
+
+@dataclass(frozen=True)
+class TableProfile:
+    """Files of readings."""
+
+    path: Path
+    format: str
+    delimiter: str
+    header: bool
+    files: int
+    folders: dict[str, int]
+    """First-level folder -> files in it."""
+    entity_from_path: bool
+    folders_are_batches: bool
+    """The rows carry no time and the same files lie in several folders, such as train and test."""
+    readings: Readings
+
+
+@dataclass(frozen=True)
+class SqlProfile:
+    """A query's rows."""
+
+    query: Path
+    url: str
+    readings: Readings
+
+
+def profile_table(path: Path, time: str | None = None, entity: str | None = None) -> TableProfile:
+    """Look at CSV or Parquet files.
+
+    Args:
+        path: a file, a folder or a glob.
+        time: column of the times; None: the first column that holds some.
+        entity: column of the entities, or `FROM_PATH`; None: found by its values or by the files.
+
+    Raises:
+        SourceError: nothing is there, a file cannot be read, a named column is missing, or no column
+            holds numbers.
+    """
+    path = Path(path).expanduser().absolute()
+    source = _sniff(path, TableSource(path=str(path), format=_format_of(path), channels=(_PLACEHOLDER,)))
+    files = find_files(_provisional(source))
+    sampled, odd = _sample(files, source)
+    columns = tuple(look_at_column(name, cells) for name, cells in sampled.items())
+    wish = None if entity == FROM_PATH else entity
+    rows = len(next(iter(sampled.values())))
+    roles = assign_roles(columns, rows, time=time, entity=wish, where=str(path))
+    by_folder: dict[str, set[str]] = defaultdict(set)
+    for file in files:
+        folder, slash, rest = file.name.partition("/")
+        if slash:
+            by_folder[folder].add(rest)
+    as_batches = roles.time is None and len(by_folder) > 1 and not any("=" in folder for folder in by_folder)
+    from_path = entity == FROM_PATH
+    if roles.entity is None and not from_path and len(files) > 1:
+        groups = by_folder.values() if as_batches else [{file.name for file in files}]
+        from_path = any(len(group) > 1 for group in groups) and (
+            roles.time is None or _files_overlap(files, source, roles.time)
+        )
+    entity_column = None if from_path else roles.entity
+    left_out = {**roles.left_out, **dict.fromkeys(odd, "not in every file")}
+    roles = Roles(roles.time, entity_column, roles.channels, left_out)
+    entities, whole = _entities(files, source, roles, from_path=from_path, as_batches=as_batches)
+    readings = Readings(columns, roles, entities, sum(e.rows for e in entities), whole)
+    counts = {folder: len(below) for folder, below in sorted(by_folder.items())}
+    return TableProfile(
+        path,
+        source.format,
+        source.delimiter,
+        source.header,
+        len(files),
+        counts,
+        from_path,
+        as_batches,
+        readings,
+    )
+
+
+def profile_sql(query: Path, url: str, time: str | None = None, entity: str | None = None) -> SqlProfile:
+    """Look at the rows of a query bound to :start and :end.
+
+    Args:
+        query: the .sql file.
+        url: the database, as in `source.url`.
+        time: column of the times; None: the first column that holds some.
+        entity: column of the entities; None: found by its values.
+
+    Raises:
+        ConfigError: the query or the url is not as it has to be.
+        SourceError: the database cannot be reached, the query fails, or its columns do not fit.
+    """
+    query = Path(query).expanduser().absolute()
+    if not query.is_file():
+        msg = "expected a file with a query, and there is none"
+        raise ConfigError(msg, where=str(query), remedy="Give the .sql file: --sql FILE.")
+    source = SqlSource(query=str(query), url=url, time_column=_PLACEHOLDER, channels=(_PLACEHOLDER,))
+    table = sql.first_rows(_provisional(source).at(Path.cwd()), _MAX_ROWS // 10)
+    if table.num_rows == 0:
+        msg = "expected rows to look at, but the query gives none"
+        raise SourceError(
+            msg, where=str(query), remedy="Check its conditions; :start and :end are set wide open."
+        )
+    sampled = {name: table.column(name).combine_chunks() for name in table.column_names}
+    columns = tuple(look_at_column(name, cells) for name, cells in sampled.items())
+    roles = assign_roles(columns, table.num_rows, time=time, entity=entity, where=str(query))
+    if roles.time is None:
+        msg = f"expected a column of times, got only {', '.join(table.column_names)}"
+        raise SourceError(msg, where=str(query), remedy="Select the time too: batches are cut by it.")
+    seen = _Times()
+    seen.add(Cells(np.arange(table.num_rows), sampled), roles, "")
+    readings = Readings(columns, roles, seen.profiles(), table.num_rows, table.num_rows < _MAX_ROWS // 10)
+    return SqlProfile(query, url, readings)
+
+
+@dataclass
+class _Times:
+    """The times of each entity, gathered chunk by chunk."""
+
+    times: dict[str, list[np.ndarray]] = field(default_factory=lambda: defaultdict(list))
+    rows: dict[str, int] = field(default_factory=lambda: defaultdict(int))
+
+    def add(self, cells: Cells, roles: Roles, entity: str) -> None:
+        count = len(cells.row)
+        if roles.entity:
+            encoded = read_names(cells.columns[roles.entity], where=roles.entity).dictionary_encode()
+            codes = np.asarray(encoded.indices.fill_null(-1))
+            names = encoded.dictionary.to_pylist()
+        else:
+            codes, names = np.zeros(count, np.int64), [entity]
+        times = read_times(cells.columns[roles.time], "UTC", where=roles.time) if roles.time else None
+        for code, name in enumerate(names):
+            mine = codes == code
+            self.rows[name] += int(mine.sum())
+            if times is not None:
+                self.times[name].append(times.us[mine & times.readable])
+
+    def profiles(self) -> tuple[EntityProfile, ...]:
+        return tuple(
+            _entity_profile(name, self.rows[name], self.times.get(name, [])) for name in sorted(self.rows)
+        )
+
+
+def _entity_profile(name: str, rows: int, pieces: list[np.ndarray]) -> EntityProfile:
+    times = np.unique(np.concatenate(pieces)) if pieces else np.zeros(0, np.int64)
+    if times.size == 0:
+        return EntityProfile(name, rows, None, None, None, 0, 0.0)
+    steps = np.diff(times) / 1e6
+    median = float(np.median(steps)) if steps.size else None
+    longer = steps[steps > 1.5 * median] if median else np.zeros(0)
+    return EntityProfile(
+        name, rows, int(times[0]), int(times[-1]), median, len(longer), float(longer.max(initial=0.0))
+    )
+
+
+def _provisional(source: TableSource | SqlSource) -> PipelineConfig:
+    """A config by which the pipeline's own readers open the data before its columns are known."""
+    return PipelineConfig(
+        name="look",
+        source=source,
+        batch=BatchRule(by="source" if source.kind == "table" else "period"),
+        prepare=SeriesPrepare(cadence_seconds=1),
+        model=BASELINE,
+        calibration=Calibration(false_flags_per_batch=1),
+    )
+
+
+def _format_of(path: Path) -> str:
+    if path.is_file() or not path.is_dir():
+        return "parquet" if path.name.lower().endswith(_PARQUET) else "csv"
+    return "parquet" if any(p.name.lower().endswith(_PARQUET) for p in path.rglob("*")) else "csv"
+
+
+def _sniff(path: Path, source: TableSource) -> TableSource:
+    """The source with the delimiter and the header that its first file seems to have."""
+    if source.format == "parquet":
+        return source
+    file = next(f for f in [*find_files(_provisional(source)), None] if f is None or f.path.stat().st_size)
+    if file is None:
+        raise SourceError("expected rows, but every file is empty", where=str(path))
+    try:
+        with duckdb.connect() as connection:
+            found = connection.execute(
+                "select Delimiter, HasHeader from sniff_csv($1, sample_size = 10000)", [str(file.path)]
+            ).fetchone()
+    except duckdb.Error as error:
+        msg = f"expected a CSV file, but its form cannot be told: {' '.join(str(error).split())[:200]}"
+        raise SourceError(msg, where=str(file.path), remedy="Is it text with one row a line?") from error
+    assert found is not None
+    return source.model_copy(update={"delimiter": found[0] or ",", "header": bool(found[1])})
+
+
+def _names(file: TableFile, source: TableSource) -> list[str]:
+    if source.format == "csv":
+        own = list(CsvFile.look(file.path, delimiter=source.delimiter, header=source.header).columns)
+    else:
+        try:
+            own = pq.read_schema(file.path).names
+        except (pa.ArrowException, OSError) as error:
+            raise SourceError(f"expected a Parquet file: {error}", where=str(file.path)) from error
+    return [*own, *(name for name in file.partitions if name not in own)]
+
+
+def _sample(files: list[TableFile], source: TableSource) -> tuple[dict[str, pa.Array], list[str]]:
+    """The first rows of some files, by column, of the columns that all of these files have; and the
+    columns that only some have."""
+    some = [files[i] for i in np.unique(np.linspace(0, len(files) - 1, _SAMPLED_FILES).astype(int))]
+    columns = [(file, names) for file in some if (names := _names(file, source))]
+    if not columns:
+        raise SourceError("expected rows, but every file looked at is empty", where=str(files[0].path))
+    shared = [name for name in columns[0][1] if all(name in names for _, names in columns)]
+    if not shared:
+        msg = (
+            f"expected the same columns in all files, but {columns[0][0].name!r} shares none with the others"
+        )
+        remedy = "Give files of one form only: a folder, or a glob such as 'data/t*/*.csv'."
+        raise SourceError(msg, where=str(files[0].path), remedy=remedy)
+    odd = sorted({name for _, names in columns for name in names} - set(shared))
+    pieces: dict[str, list[pa.Array]] = {name: [] for name in shared}
+    for file, _ in columns:
+        chunk = next(read_cells(file, source, shared, "UTC"), None)
+        for name in shared if chunk is not None else ():
+            assert chunk is not None
+            piece = chunk.columns[name][:_SAMPLED_ROWS]
+            pieces[name].append(piece.cast(pa.string()) if pa.types.is_null(piece.type) else piece)
+    if not pieces[shared[0]]:
+        raise SourceError("expected rows, but the files hold only a header", where=str(files[0].path))
+    return {name: pa.concat_arrays(parts) for name, parts in pieces.items()}, odd
+
+
+def _files_overlap(files: list[TableFile], source: TableSource, time: str) -> bool:
+    """Whether the first rows of the files cover the same time: then each is an entity of its own, and
+    not the next piece of one series."""
+    spans = []
+    for file in files[:_SAMPLED_FILES]:
+        chunk = next(read_cells(file, source, [time], "UTC"), None)
+        if chunk is not None:
+            found = read_times(chunk.columns[time], "UTC", where=file.name)
+            if found.readable.any():
+                spans.append((found.us[found.readable].min(), found.us[found.readable].max()))
+    spans.sort()
+    return any(later[0] <= earlier[1] for earlier, later in pairwise(spans))
+
+
+def _entities(
+    files: list[TableFile], source: TableSource, roles: Roles, *, from_path: bool, as_batches: bool
+) -> tuple[tuple[EntityProfile, ...], bool]:
+    """The entities, and whether every row was looked at."""
+    wanted = [name for name in (roles.time, roles.entity) if name] or [roles.channels[0]]
+    seen, left, whole = _Times(), _MAX_ROWS, len(files) <= _MAX_FILES
+    for file in files[:_MAX_FILES]:
+        name = _entity_name(file, as_batches=as_batches) if from_path else ""
+        for cells in _up_to(read_cells(file, source, wanted, "UTC"), left):
+            seen.add(cells, roles, name)
+            left -= len(cells.row)
+        if left <= 0:
+            return seen.profiles(), False
+    return seen.profiles(), whole
+
+
+def _up_to(chunks: Iterator[Cells], rows: int) -> Iterator[Cells]:
+    for cells in chunks:
+        if rows <= 0:
+            return
+        yield cells
+        rows -= len(cells.row)
+
+
+def _entity_name(file: TableFile, *, as_batches: bool) -> str:
+    below = file.name.partition("/")[2] if as_batches and "/" in file.name else file.name
+    bare = below[:-3] if below.lower().endswith(".gz") else below
+    return Path(bare).with_suffix("").as_posix()

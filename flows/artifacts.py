@@ -6,7 +6,7 @@ Does nothing where no Prefect server follows the run.
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import pyarrow.parquet as pq
 from prefect.artifacts import (
@@ -21,6 +21,7 @@ from flows.io_tasks import tracked
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
+    from uuid import UUID
 
 _TOP_FLAGS = 20
 _STEP_PERCENT = 5.0
@@ -46,7 +47,7 @@ def progress_shown(key: str) -> Callable[[float], None]:
     """A function that takes a share 0..1 and moves a progress bar in the UI, every five per cent."""
     if not tracked():
         return lambda _share: None
-    artifact = create_progress_artifact(progress=0.0, key=_key(key), description="Items scored")
+    artifact = cast("UUID", create_progress_artifact(progress=0.0, key=_key(key), description="Items scored"))
     shown = 0.0
 
     def move(share: float) -> None:

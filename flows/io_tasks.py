@@ -7,9 +7,10 @@ answer. Without one it is the plain function: nothing to start, nothing to wait 
 from __future__ import annotations
 
 from functools import wraps
-from typing import TYPE_CHECKING, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 from prefect import task
+from prefect.cache_policies import NO_CACHE
 from prefect.context import FlowRunContext
 
 from aeflow.exceptions import AeflowError
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
 
     from prefect import Flow, Task
     from prefect.client.schemas.objects import State, TaskRun
+
+_RETRY_SECONDS = [1.0, 5.0]
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -47,14 +50,13 @@ def run(flow: Flow[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
 
 
 def _step(function: Callable[P, R], retries: int) -> Callable[P, R]:
-    as_task = task(
-        function,
+    as_task: Task[P, R] = task(
         retries=retries,
-        retry_delay_seconds=[1, 5][:retries] or 0,
+        retry_delay_seconds=_RETRY_SECONDS[:retries],
         retry_condition_fn=_worth_another_try,
         persist_result=False,
-        cache_policy=None,
-    )
+        cache_policy=NO_CACHE,
+    )(function)
 
     @wraps(function)
     def call(*args: P.args, **kwargs: P.kwargs) -> R:
@@ -63,7 +65,7 @@ def _step(function: Callable[P, R], retries: int) -> Callable[P, R]:
     return call
 
 
-def _worth_another_try(_task: Task[P, R], _run: TaskRun, state: State[R]) -> bool:
+def _worth_another_try(_task: Task[..., Any], _run: TaskRun, state: State[Any]) -> bool:
     """Our own errors say what a person has to mend; only foreign ones may pass by themselves."""
     failure = state.result(raise_on_failure=False)
     return not isinstance(failure, AeflowError)

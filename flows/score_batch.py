@@ -7,35 +7,41 @@ killed run starts over, and the same input always gives the same report, byte fo
 from __future__ import annotations
 
 import shutil
-from dataclasses import dataclass, replace
+from collections import Counter
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from prefect import flow
 
 from aeflow import detector as detectors
-from aeflow import registry, report
+from aeflow import registry
 from aeflow.config import Compute, dump_json, load_config
 from aeflow.data.checks import check_batch
 from aeflow.data.take_in import take_in
-from aeflow.exceptions import BatchRefused, DetectorError
+from aeflow.exceptions import BatchNotFound, BatchRefused, DetectorError
+from aeflow.report.build import build_report as write_report
+from aeflow.report.html import PageOptions
+from aeflow.report.receipt import Provenance
+from aeflow.report.summary import BatchFacts, ChecksOutcome, FailedCheck, Grade, make_promise
 from aeflow.scoring import FLAGS_FILE, LATE_QUARANTINE_FILE
 from aeflow.scoring import score_batch as score_staged
 from aeflow.settings import home_for
-from aeflow.store.claims import claim
+from aeflow.store.claims import Claim, claim
 from aeflow.store.digests import sha256_bytes
-from aeflow.store.ledger import Facts, open_ledger
+from aeflow.store.ledger import Facts, Ledger, open_ledger
 from aeflow.store.paths import Paths
 from aeflow.store.publish import publish, recover
 from aeflow.store.quarantine import iter_quarantine, write_quarantine
-from aeflow.training.devices import choose_device
+from aeflow.training.devices import choose_device, device_kind
 from flows.artifacts import progress_shown, show_flags, show_summary
 from flows.io_tasks import io_step, step
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from aeflow.config import PipelineConfig
     from aeflow.data.checks import CheckResult
@@ -64,6 +70,16 @@ class ScoredBatch:
             f"{facts.quarantined} set aside, {facts.flags} flagged by detector {facts.detector_version}."
         )
 
+    def to_json(self) -> dict[str, Any]:
+        """Plain values."""
+        return {
+            "pipeline": self.pipeline,
+            "batch": self.batch,
+            "folder": str(self.folder),
+            "changed": self.changed,
+            **asdict(self.facts),
+        }
+
 
 @flow(name="score-batch", flow_run_name="{batch}", persist_result=False)
 def score_batch(
@@ -90,37 +106,101 @@ def score_batch(
     paths = Paths(home_for(config), pipeline.name)
     ledger = open_ledger(paths)
     ref, detector = fetch_detector(paths, version)
-    now = datetime.now(UTC)
-    with claim(paths.claim(batch), f"batch {batch} of {pipeline.name}", now=now) as mine:
+    with claim(paths.claim(batch), f"batch {batch} of {pipeline.name}", now=datetime.now(UTC)) as mine:
         recover(paths.report(batch), paths.revisions(batch))
         known = ledger.get(batch)
-        ledger.begin(batch, mine, now=now)
-        facts = Facts(detector_version=ref.version, config_digest=config_digest(pipeline))
-        try:
-            staged = take_in_batch(pipeline, batch, paths, detector)
-            facts = replace(facts, input_digest=staged.digest, rows_in=staged.rows_in)
-            if not force and known is not None and _still_holds(known.facts, facts, staged, paths):
+        run = _Run(
+            ledger, batch, mine, Facts(detector_version=ref.version, config_digest=config_digest(pipeline))
+        )
+        with run.recorded():
+            place = Workplace(paths.work(batch), paths.quarantine(batch), paths.validation(batch))
+            staged = take_in_batch(pipeline, batch, place, detector)
+            run.learn(input_digest=staged.digest, rows_in=staged.rows_in)
+            if not force and known is not None and _still_holds(known.facts, run.facts, staged, paths):
                 facts, changed = known.facts, False
             else:
-                checks = check(pipeline, staged, detector, paths)
-                checks.raise_if_refused()
-                scores = score_and_judge(detector, pipeline, staged, paths, progress)
-                build_report(pipeline, staged, checks, scores, ref, detector, paths)
-                published = publish_report(batch, paths)
-                facts, changed = _published(facts, staged, scores, published), published.changed
-        except BatchRefused as refusal:
-            ledger.refuse(batch, mine, str(refusal), now=datetime.now(UTC), facts=facts)
-            raise
-        except BaseException as error:
-            ledger.fail(batch, mine, f"{type(error).__name__}: {error}", now=datetime.now(UTC), facts=facts)
-            raise
-        ledger.finish(batch, mine, facts, now=datetime.now(UTC))
+                scores = make_report(pipeline, staged, detector, ref, place, progress)
+                published = publish_report(batch, place, paths)
+                facts, changed = _published(run.facts, staged, scores, published), published.changed
+            run.finish(facts)
         shutil.rmtree(paths.work(batch))
     outcome = ScoredBatch(pipeline.name, batch, paths.report(batch), facts, changed)
     if changed:
         show_summary(f"score-{pipeline.name}", outcome.sentence())
         show_flags(f"flags-{pipeline.name}", outcome.folder / FLAGS_FILE)
     return outcome
+
+
+@dataclass(frozen=True)
+class Workplace:
+    """Where one run works: staging and build folder, and where what was set aside and what the checks
+    found is kept."""
+
+    work: Path
+    quarantine: Path
+    validation: Path
+
+    @property
+    def build(self) -> Path:
+        """The report before it is published."""
+        return self.work / "build"
+
+
+def make_report(
+    config: PipelineConfig,
+    staged: Intake,
+    detector: Detector,
+    ref: DetectorRef,
+    place: Workplace,
+    progress: Callable[[float, str], None] | None = None,
+) -> BatchScores:
+    """Check, score and judge a staged batch and write its whole report into `place.build`.
+
+    Raises:
+        BatchRefused: too little of the batch is fit to score.
+    """
+    checks = check(config, staged, detector, place)
+    checks.raise_if_refused()
+    scores = score_and_judge(detector, config, staged, place, progress)
+    refuse_if_damaged(config, staged, scores)
+    build_report(config, staged, checks, scores, ref, detector, place)
+    return scores
+
+
+class _Run:
+    """What the ledger is told of one attempt at a batch."""
+
+    def __init__(self, ledger: Ledger, batch: str, claimed: Claim, facts: Facts) -> None:
+        self._ledger, self._batch, self._claimed = ledger, batch, claimed
+        self.facts = facts
+
+    @contextmanager
+    def recorded(self) -> Iterator[None]:
+        """The block is one attempt; how it ends goes into the ledger. A batch that does not exist
+        leaves no trace there: the id may have been a slip."""
+        try:
+            self._ledger.begin(self._batch, self._claimed, now=datetime.now(UTC))
+            yield
+        except BatchRefused as refusal:
+            self._end(self._ledger.refuse, str(refusal))
+            raise
+        except BatchNotFound as error:
+            self._ledger.withdraw(self._batch, self._claimed, str(error), now=datetime.now(UTC))
+            raise
+        except BaseException as error:
+            self._end(self._ledger.fail, f"{type(error).__name__}: {error}")
+            raise
+
+    def learn(self, **known: str | int) -> None:
+        """Keep facts for the ledger, however the attempt ends."""
+        self.facts = replace(self.facts, **known)  # type: ignore[arg-type]
+
+    def finish(self, facts: Facts) -> None:
+        """The batch is published."""
+        self._ledger.finish(self._batch, self._claimed, facts, now=datetime.now(UTC))
+
+    def _end(self, write: Callable[..., object], message: str) -> None:
+        write(self._batch, self._claimed, message, now=datetime.now(UTC), facts=self.facts)
 
 
 def config_digest(config: PipelineConfig) -> str:
@@ -170,24 +250,23 @@ def fetch_detector(paths: Paths, version: int | None) -> tuple[DetectorRef, Dete
 
 
 @io_step
-def take_in_batch(config: PipelineConfig, batch: str, paths: Paths, detector: Detector) -> Intake:
+def take_in_batch(config: PipelineConfig, batch: str, place: Workplace, detector: Detector) -> Intake:
     """A snapshot of the batch, with what is not fit to score set aside.
 
     Raises:
         BatchNotFound: the source holds no such batch.
         SourceError: it cannot be read as the config says.
     """
-    staging = paths.work(batch) / "intake"
-    shutil.rmtree(paths.work(batch), ignore_errors=True)
-    return take_in(config, batch, staging, context=detector.context)
+    shutil.rmtree(place.work, ignore_errors=True)
+    return take_in(config, batch, place.work / "intake", context=detector.context)
 
 
 @step
-def check(config: PipelineConfig, staged: Intake, detector: Detector, paths: Paths) -> CheckResult:
+def check(config: PipelineConfig, staged: Intake, detector: Detector, place: Workplace) -> CheckResult:
     """Great Expectations over the batch, grades of its channels; the findings are kept with the run.
     What was set aside is recorded before anything can be refused."""
-    write_quarantine(paths.quarantine(staged.batch), iter_quarantine(staged.quarantine_path))
-    return check_batch(config, staged, detector.reference, paths.validation(staged.batch))
+    write_quarantine(place.quarantine, iter_quarantine(staged.quarantine_path))
+    return check_batch(config, staged, detector.reference, place.validation)
 
 
 @step
@@ -195,12 +274,11 @@ def score_and_judge(
     detector: Detector,
     config: PipelineConfig,
     staged: Intake,
-    paths: Paths,
+    place: Workplace,
     progress: Callable[[float, str], None] | None,
 ) -> BatchScores:
     """Scores of every item, flags and their evidence, into the build folder."""
-    build = paths.work(staged.batch) / "build"
-    build.mkdir(parents=True)
+    place.build.mkdir(parents=True)
     in_ui = progress_shown(f"progress-{config.name}")
 
     def tell(p: ScoringProgress) -> None:
@@ -210,11 +288,29 @@ def score_and_judge(
             progress(share, f"{p.done:,} of {p.total:,}")
 
     device = choose_device(config.compute.device)
-    scores = score_staged(detector, config, staged, build, device=device, progress=tell)
-    late = paths.work(staged.batch) / LATE_QUARANTINE_FILE
+    scores = score_staged(detector, config, staged, place.build, device=device, progress=tell)
+    late = place.work / LATE_QUARANTINE_FILE
     rows = chain(iter_quarantine(staged.quarantine_path), iter_quarantine(late))
-    write_quarantine(paths.quarantine(staged.batch), rows)
+    write_quarantine(place.quarantine, rows)
     return scores
+
+
+@step
+def refuse_if_damaged(config: PipelineConfig, staged: Intake, scores: BatchScores) -> None:
+    """Images may turn out damaged only while they are decoded: hold the configured share again.
+
+    Raises:
+        BatchRefused: too much was set aside.
+    """
+    aside = sum(staged.quarantined.values()) + sum(scores.quarantined.values())
+    limit = config.checks.max_quarantined_share
+    if aside > limit * staged.rows_in:
+        raise BatchRefused(
+            f"{aside} of {staged.rows_in} images are set aside ({aside / staged.rows_in:.0%}), "
+            f"more than checks.max_quarantined_share allows ({limit:.0%})",
+            where=f"batch {staged.batch}",
+            remedy=f"See why: aeflow quarantine {config.name} --batch {staged.batch}",
+        )
 
 
 @step
@@ -225,21 +321,55 @@ def build_report(
     scores: BatchScores,
     ref: DetectorRef,
     detector: Detector,
-    paths: Paths,
+    place: Workplace,
 ) -> None:
     """Summary, receipt and the page that people read, beside the scores."""
-    report.write(
-        paths.work(staged.batch) / "build",
-        config=config,
-        intake=staged,
-        checks=checks,
-        scores=scores,
-        detector=detector,
-        detector_ref=ref,
+    quarantined = Counter(staged.quarantined) + Counter(scores.quarantined)
+    calibration = detector.calibration
+    facts = BatchFacts(
+        pipeline=config.name,
+        batch=staged.batch,
+        detector_version=ref.version,
+        rows_in=staged.rows_in,
+        quarantined=dict(sorted(quarantined.items())),
+        promise=make_promise(
+            calibration.promise,
+            calibration.promised,
+            expected_false_flags_per_batch=calibration.expected_false_flags_per_batch,
+            note=calibration.note,
+        ),
+        start=staged.start,
+        end=staged.end,
+        checks=ChecksOutcome(
+            passed=checks.passed,
+            failed=tuple(
+                FailedCheck(name=f"{f.expectation} {f.column}".strip(), expected=f.expected, came=f.observed)
+                for f in checks.failed
+            ),
+        ),
+        grades=tuple(
+            Grade(channel=g.channel, grade=g.grade, cause=g.cause, entities=g.entities) for g in checks.grades
+        ),
+        warnings=checks.warnings,
     )
+    provenance = Provenance(
+        input_digest=staged.digest,
+        config_digest=config_digest(config),
+        detector_digest=ref.digest,
+        calibration_digest=detectors.calibration_digest(detector),
+        seed=detector.config.seed,
+        device=device_kind(config.compute.device),
+    )
+    options = PageOptions(
+        zone=config.batch.time_zone,
+        pictured_flags=config.report.max_evidence_flags,
+        context_points=config.report.context_points,
+    )
+    aside = iter_quarantine(place.quarantine)
+    write_report(place.build, facts, provenance, quarantine=aside, options=options)
 
 
 @io_step
-def publish_report(batch: str, paths: Paths) -> Published:
-    """The build folder in the place of the report, whole or not at all; before it, what was set aside."""
-    return publish(paths.work(batch) / "build", paths.report(batch), paths.revisions(batch))
+def publish_report(batch: str, place: Workplace, paths: Paths) -> Published:
+    """The build folder in the place of the report, whole or not at all."""
+    return publish(place.build, paths.report(batch), paths.revisions(batch))

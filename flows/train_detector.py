@@ -74,15 +74,20 @@ def train_detector(
     paths = Paths(home_for(config), pipeline.name)
     with claim(paths.training_claim, f"training of {pipeline.name}", now=datetime.now(UTC)):
         batches, staged = take_in_history(pipeline, paths)
-        data = prepare(pipeline, staged, batches=len(batches))
+        data = prepare(pipeline, staged, batches=batches)
         challenger = fit_model(pipeline, pipeline.model, data, paths.training / "checkpoint", progress)
         baseline = fit_model(pipeline, BASELINE, data, None, None)
-        figures = {name: measured(f.detector, data) for name, f in (("it", challenger), ("baseline", baseline))}
+        figures = {
+            name: measured(f.detector, data) for name, f in (("it", challenger), ("baseline", baseline))
+        }
         champion = champion_figures(pipeline, paths, data)
         decision = decide(figures["it"], figures["baseline"], champion)
         version = register(pipeline, paths, staged, batches, challenger, baseline, figures, decision)
         live = decision.promote and go_live
         if live:
+            before = registry.resolve(paths)
+            if before is not None:
+                registry.set_alias(paths, registry.PREVIOUS, before.version)
             registry.set_alias(paths, registry.CHAMPION, version)
         shutil.rmtree(paths.training)
     done = TrainedDetector(
@@ -176,10 +181,19 @@ def register(
             name=f"{config.name}-history",
             digest=staged.digest,
             rows=staged.valid,
-            source=source.root if source.kind == "images" else source.path if source.kind == "table" else source.query,
+            source=source.root
+            if source.kind == "images"
+            else source.path
+            if source.kind == "table"
+            else source.query,
         ),
-        model_card=model_card(config, staged, batches, challenger, mine, theirs, decision),
-        params={"family": config.model.family, "seed": config.seed, "batches": len(batches), "rows": staged.valid},
+        model_card=model_card(staged, batches, challenger, mine, theirs, decision),
+        params={
+            "family": config.model.family,
+            "seed": config.seed,
+            "batches": len(batches),
+            "rows": staged.valid,
+        },
         metrics={
             **{k: v for k, v in mine.to_json().items() if v is not None},
             **{f"baseline_{k}": v for k, v in theirs.to_json().items() if v is not None},

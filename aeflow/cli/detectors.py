@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -61,12 +62,12 @@ def evaluate(
 def models(config: ConfigArgument, json: JsonOption = False) -> None:
     """List the registered detectors: version, alias, figures."""
     from aeflow import registry
+    from aeflow.backlog import paths_of
     from aeflow.cli.output import print_json, print_table
-    from aeflow.config import load_config
 
-    found = registry.versions(load_config(open_pipeline(config)).name)
+    found = registry.versions(paths_of(open_pipeline(config)))
     if json:
-        print_json([v.to_json() for v in found])
+        print_json([asdict(v) for v in found])
         return
     print_table(
         ["version", "alias", "created (UTC)", "family", "planted AUROC", "false flags on held-out"],
@@ -111,7 +112,7 @@ def _print_training(done: TrainedDetector) -> None:
     print(
         f"Detector {done.version} of {done.pipeline}, trained on {done.rows} valid rows ({done.quarantined} set aside)"
     )
-    print(f"  in {done.epochs} epochs on {done.device}, {done.samples_per_second:,.0f} items a second.")
+    print(f"  in {done.epochs} epochs on {done.device}, {done.items_per_second:,.0f} items a second.")
     for reason in done.decision.reasons:
         print(f"  {reason}")
     if done.note:

@@ -60,8 +60,8 @@ def score(
         print_json([done.to_json() for done in results])
     elif not chosen:
         print("Nothing to do: every batch of the source has a report.")
-    for name, error in failures:
-        typer.echo(f"aeflow: batch {name}: {error}", err=True)
+    for name, failure in failures:
+        typer.echo(f"aeflow: batch {name}: {failure}", err=True)
     if failures:
         raise typer.Exit(2)
 

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from aeflow.report.summary import Summary
+    from flows.evaluate_detector import Comparison
 
 
 def print_json(value: Any) -> None:
@@ -27,3 +28,83 @@ def print_table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> None
     for line in [list(header), *cells]:
         shown = (t.rjust(w) if r else t.ljust(w) for t, w, r in zip(line, widths, right, strict=True))
         print("  ".join(shown).rstrip())
+
+
+def print_report(summary: Summary, folder: Path) -> None:
+    """Print last night at a glance: what happened, what was promised, the worst flags, the files."""
+    print(f"{summary.pipeline}, batch {summary.batch}, detector {summary.detector_version}")
+    print(f"  {summary.sentence}")
+    print(
+        f"  {summary.rows_in} came in: {summary.scored} scored, {summary.not_scorable} not scorable, "
+        f"{summary.quarantined_rows} set aside."
+    )
+    print(f"  Promise: {summary.promise.sentence} {summary.promise.note}".rstrip())
+    for grade in summary.grades:
+        if grade.grade != "HIGH":
+            where = f" in {', '.join(grade.entities)}" if grade.entities else ""
+            print(
+                f"  Channel {grade.channel} is graded {grade.grade}: {grade.cause.replace('_', ' ')}{where}."
+            )
+    for warning in summary.warnings:
+        print(f"  Note: {warning}")
+    if summary.top_flags:
+        print()
+        print_table(
+            ["severity", "what", "when", "channels", "flag"],
+            [
+                [
+                    f"{flag.severity:.0f}",
+                    flag.item or flag.entity,
+                    f"{flag.start:%Y-%m-%d %H:%M:%S} to {flag.end:%H:%M:%S}"
+                    if flag.start and flag.end
+                    else "",
+                    ", ".join(flag.channels),
+                    flag.flag_id,
+                ]
+                for flag in summary.top_flags
+            ],
+        )
+    print()
+    print(f"  {folder / 'report.html'}")
+
+
+_METRIC_NAMES = {
+    "auroc": "AUROC",
+    "auroc_mean_of_entities": "AUROC, mean of entities",
+    "average_precision": "average precision",
+    "vus_pr": "VUS-PR, mean of entities",
+    "pixel_auroc": "pixel AUROC",
+    "au_pro": "AU-PRO",
+    "event_precision": "event precision",
+    "event_recall": "event recall",
+    "precision": "precision",
+    "recall": "recall",
+    "f1": "F1",
+    "false_alarm_rate": "false-alarm rate",
+    "missing_alarm_rate": "missing-alarm rate",
+}
+
+
+def print_evaluation(comparison: Comparison) -> None:
+    """Print the figures of detector, baseline and flag-everything side by side."""
+    rows = comparison.rows
+    first = rows[0]
+    print(
+        f"{comparison.pipeline}: {first.labelled} labelled items compared, {first.abnormal} of them abnormal; "
+        f"{first.undecided} undecided, {first.left_out} left out since the detector was fitted on them, "
+        f"{comparison.unknown} not in the source or set aside."
+    )
+    names = [name for name in _METRIC_NAMES if any(name in row.metrics for row in rows)]
+    print_table(
+        ["figure", *(row.detector for row in rows)],
+        [[_METRIC_NAMES[name], *(_figure(row.metrics.get(name)) for row in rows)] for name in names],
+    )
+    for row in rows:
+        if "auroc" in row.intervals:
+            low, high = row.intervals["auroc"]
+            print(f"AUROC of {row.detector}: 95 % interval {low:.3f} to {high:.3f}.")
+    print("Precision, recall, F1 and the rates are those of the pipeline's own threshold.")
+
+
+def _figure(value: float | None) -> str:
+    return "" if value is None else f"{value:.3f}"

@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from aeflow.data.history import select_history
 from aeflow.data.image_files import history_images, images_of, list_image_batches
 from aeflow.data.image_intake import take_in_images
 from aeflow.data.series_intake import (
     HISTORY,
     list_series_batches,
-    select_history,
     take_in_history,
     take_in_series,
 )

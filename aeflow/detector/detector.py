@@ -6,15 +6,18 @@ it was made from. A network alone would mean nothing: its error has no unit and 
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+import numpy as np
 
 import numpy as np
 
 from aeflow.config import SeriesPrepare
 from aeflow.data.series import context_points
 from aeflow.data.take_in import Context
-from aeflow.detector.image_scores import ArrayScores, ImageNormal, score_images
+from aeflow.detector.image_scores import ArrayScores, ImageArrays, ImageNormal, score_images
 from aeflow.detector.series_scores import SeriesNormal, WindowScores, score_series
 from aeflow.exceptions import DetectorError
 
@@ -31,6 +34,11 @@ if TYPE_CHECKING:
     from aeflow.numerics.calibration import Calibration
 
 
+def fingerprint(name: str) -> np.uint64:
+    """Eight bytes of the name's SHA-256: enough to know a name again."""
+    return np.uint64(int.from_bytes(hashlib.sha256(name.encode()).digest()[:8]))
+
+
 @dataclass(frozen=True)
 class FittedOn:
     """What the detector has seen, so that an evaluation can leave it out.
@@ -38,7 +46,8 @@ class FittedOn:
     digest: of the history's valid content. rows: rows or images of it.
     items: `(n,)` uint64, first 8 bytes of the SHA-256 of each image that trained, stopped or
         calibrated; groups: the same of the names of their groups.
-    until_us: series: entity -> time of the last such row.
+    until_us: series: entity -> time of the last such row, in `batches`.
+    batches: ids of the batches that made the history.
     """
 
     digest: str
@@ -47,6 +56,13 @@ class FittedOn:
     items: NDArray[np.uint64]
     groups: NDArray[np.uint64]
     until_us: Mapping[str, int]
+    batches: tuple[str, ...]
+
+    def knows(self, sha256: str, group: str | None) -> bool:
+        """Whether an image, or one of its group, trained, stopped or calibrated the detector."""
+        return bool(np.isin(fingerprint(sha256), self.items)) or (
+            group is not None and bool(np.isin(fingerprint(group), self.groups))
+        )
 
 
 @dataclass(frozen=True)
@@ -71,12 +87,10 @@ class Detector:
         assert isinstance(self.normal, SeriesNormal)
         return score_series(self.normal, self.network, inputs, device=device, chunk_items=chunk_items)
 
-    def score_images(
-        self, images: NDArray[np.float32], *, device: torch.device, chunk_items: int
-    ) -> ArrayScores:
+    def score_images(self, pixels: ImageArrays, *, device: torch.device, chunk_items: int) -> ArrayScores:
         """Score and error map of each array `(N, C, H, W)`, float32, higher is more abnormal."""
         assert isinstance(self.normal, ImageNormal)
-        return score_images(self.normal, self.network, images, device=device, chunk_items=chunk_items)
+        return score_images(self.normal, self.network, pixels, device=device, chunk_items=chunk_items)
 
     def p_values(self, scores: NDArray[np.float32], entity: str = "") -> NDArray[np.float64]:
         """How often normal data of the entity score at least as high, `(N,)` in 0..1."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -11,12 +10,12 @@ import numpy as np
 from aeflow.data.reference import learn_reference
 from aeflow.data.splits import TEST
 from aeflow.detector import image_fitting, series_fitting
-from aeflow.detector.detector import Detector, FittedOn
+from aeflow.detector.detector import Detector, FittedOn, fingerprint
 from aeflow.detector.image_fitting import ImageHistory
 from aeflow.detector.series_fitting import SeriesHistory
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Sequence
     from pathlib import Path
 
     import torch
@@ -25,6 +24,7 @@ if TYPE_CHECKING:
     from aeflow.config import Model, PipelineConfig
     from aeflow.data.intake import Intake
     from aeflow.data.reference import Reference
+    from aeflow.numerics.calibration import Calibration
     from aeflow.training.loop import Progress, TrainingResult
 
 History = SeriesHistory | ImageHistory
@@ -32,12 +32,16 @@ History = SeriesHistory | ImageHistory
 
 @dataclass(frozen=True)
 class Fitted:
-    """A detector, how its training went, and the scores of the parts that trained nothing."""
+    """A detector, how its training went, and the scores of the parts that trained nothing.
+
+    samples: a few held-out items `(K, *item_shape)` as the network meets them, and what it expects.
+    """
 
     detector: Detector
     training: TrainingResult
     calibration_scores: NDArray[np.float32]
     test_scores: NDArray[np.float32]
+    samples: tuple[NDArray[np.float32], NDArray[np.float32]]
 
 
 @dataclass(frozen=True)
@@ -53,19 +57,23 @@ class TrainingData:
     items_per_batch: float
 
 
-def prepare(config: PipelineConfig, intake: Intake, *, batches: int) -> TrainingData:
-    """The staged history as arrays; `batches` is how many batches it is made of.
+def prepare(config: PipelineConfig, intake: Intake, *, batches: Sequence[str]) -> TrainingData:
+    """The staged history as arrays; `batches` are the ids it is made of.
 
     Raises:
         DetectorError: it holds nothing to learn from.
     """
-    items_per_batch = config.calibration.items_per_batch or max(1.0, intake.valid / batches)
+    items_per_batch = config.calibration.items_per_batch or max(1.0, intake.valid / len(batches))
     reference = learn_reference(config, intake)
     if config.kind == "images":
         images = image_fitting.prepare_history(config, intake)
-        return TrainingData(images, reference, _fitted_on_images(config, intake, images), items_per_batch)
+        return TrainingData(
+            images, reference, _fitted_on_images(config, intake, images, batches), items_per_batch
+        )
     series = series_fitting.prepare_history(config, intake.rows_path)
-    return TrainingData(series, reference, _fitted_on_series(config, intake, series), items_per_batch)
+    return TrainingData(
+        series, reference, _fitted_on_series(config, intake, series, batches), items_per_batch
+    )
 
 
 def fit(
@@ -94,7 +102,8 @@ def fit(
             checkpoint=checkpoint,
             progress=progress,
         )
-        found, own = images, {}
+        found: image_fitting.ImageFit | series_fitting.SeriesFit = images
+        own: dict[str, Calibration] = {}
     else:
         series = series_fitting.fit_series(
             config,
@@ -116,33 +125,36 @@ def fit(
         reference=data.reference,
         fitted_on=data.fitted_on,
     )
-    return Fitted(detector, found.training, found.calibration_scores, found.test_scores)
+    return Fitted(detector, found.training, found.calibration_scores, found.test_scores, found.samples)
 
 
-def fingerprints(names: Iterable[str]) -> NDArray[np.uint64]:
-    """Eight bytes of each name's SHA-256, sorted, `(n,)`: enough to know a name again."""
-    prefixes = {int.from_bytes(hashlib.sha256(name.encode()).digest()[:8]) for name in names}
-    return np.array(sorted(prefixes), dtype=np.uint64)
+def _fingerprints(names: Iterable[str]) -> NDArray[np.uint64]:
+    return np.unique(np.array([fingerprint(name) for name in names], dtype=np.uint64))
 
 
-def _fitted_on_images(config: PipelineConfig, intake: Intake, history: ImageHistory) -> FittedOn:
+def _fitted_on_images(
+    config: PipelineConfig, intake: Intake, history: ImageHistory, batches: Sequence[str]
+) -> FittedOn:
     used = np.unique(history.item[history.part != TEST])
     groups = {history.groups[i] for i in used} - {None}
     return FittedOn(
         digest=intake.digest,
         rows=intake.valid,
         seed=config.seed,
-        items=fingerprints(history.sha256[i] for i in used),
-        groups=fingerprints(str(g) for g in groups),
+        items=_fingerprints(history.sha256[i] for i in used),
+        groups=_fingerprints(str(g) for g in groups),
         until_us={},
+        batches=tuple(batches),
     )
 
 
-def _fitted_on_series(config: PipelineConfig, intake: Intake, history: SeriesHistory) -> FittedOn:
+def _fitted_on_series(
+    config: PipelineConfig, intake: Intake, history: SeriesHistory, batches: Sequence[str]
+) -> FittedOn:
     grid, used = history.grid, history.part != TEST
     until = {
         name: int(grid.time_us[used & (grid.entity == code)].max(initial=-(2**62)))
         for code, name in enumerate(grid.entities)
     }
     nothing = np.empty(0, dtype=np.uint64)
-    return FittedOn(intake.digest, intake.valid, config.seed, nothing, nothing, until)
+    return FittedOn(intake.digest, intake.valid, config.seed, nothing, nothing, until, tuple(batches))

@@ -9,9 +9,10 @@ import numpy as np
 import pyarrow.parquet as pq
 
 from aeflow.config import ImagePrepare
+from aeflow.data.image_intake import items_path
 from aeflow.data.images import iter_images
 from aeflow.data.splits import CALIBRATION, TEST, TRAIN, VALIDATION, split_groups
-from aeflow.detector.image_scores import ImageNormal, reconstruct, score_images
+from aeflow.detector.image_scores import ImageArrays, ImageNormal, as_unit, reconstruct, score_images
 from aeflow.exceptions import DetectorError
 from aeflow.models.catalog import build
 from aeflow.numerics.calibration import Calibration, fit_calibration
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 
 # A band that is reconstructed perfectly would make every later speck infinitely abnormal.
 _SMALLEST_SPREAD = np.float32(1 / 255)
+_SAMPLES = 8
 
 
 @dataclass(frozen=True)
@@ -39,15 +41,16 @@ class ImageHistory:
     """The arrays of a history, `pixels` `(N, C, H, W)` as prepared, and for each the number of its
     image `item` `(N,)` and its `part` `(N,)` (codes of `aeflow.data.splits`)."""
 
-    pixels: NDArray[np.float32]
+    pixels: ImageArrays
     item: NDArray[np.int64]
     part: NDArray[np.int8]
     sha256: tuple[str, ...]
     groups: tuple[str | None, ...]
 
-    def of(self, part: int) -> NDArray[np.float32]:
+    def of(self, part: int) -> ImageArrays:
         """The arrays of one part."""
-        return self.pixels[self.part == part]
+        chosen: ImageArrays = self.pixels[self.part == part]
+        return chosen
 
 
 @dataclass(frozen=True)
@@ -60,25 +63,20 @@ class ImageFit:
     training: TrainingResult
     calibration_scores: NDArray[np.float32]
     test_scores: NDArray[np.float32]
+    samples: tuple[NDArray[np.float32], NDArray[np.float32]]
 
 
 def prepare_history(config: PipelineConfig, intake: Intake) -> ImageHistory:
-    """The staged history as arrays in memory (4 bytes a value), whole groups to one part.
+    """The staged history as arrays in memory (1 byte a value, 4 where there are 16 bits), whole groups to one part.
 
     Files that turn out damaged are left out: the intake's record of them stands in the quarantine.
 
     Raises:
         DetectorError: there are no images.
     """
-    staged = pq.read_table(intake.folder / ITEMS_FILE, columns=["sha256", "group"])
-    pixels: list[NDArray[np.float32]] = []
-    item: list[NDArray[np.int64]] = []
-    for inputs in iter_images(
-        config, intake, chunk_items=config.compute.chunk_items, workers=config.compute.workers
-    ):
-        pixels.append(inputs.pixels)
-        item.append(inputs.item)
-    if not pixels:
+    staged = pq.read_table(items_path(intake), columns=["sha256", "group"])
+    chunks = list(iter_images(config, intake))
+    if not any(len(chunk.item) for chunk in chunks):
         raise DetectorError(
             "the history holds no valid image to learn from",
             where=f"pipeline {config.name}",
@@ -86,7 +84,7 @@ def prepare_history(config: PipelineConfig, intake: Intake) -> ImageHistory:
         )
     sha256 = tuple(staged["sha256"].to_pylist())
     groups = tuple(staged["group"].to_pylist())
-    part_of_item = split_groups(groups, config.split, seed=config.seed, contents=sha256)
+    part_of_item = split_groups(groups, sha256, config.split, config.seed)
     index = np.concatenate([chunk.item for chunk in chunks])
     pixels = np.concatenate([chunk.pixels for chunk in chunks])
     return ImageHistory(pixels, index, part_of_item[index], sha256, groups)
@@ -139,7 +137,9 @@ def fit_images(
         false_discovery_rate=promise.false_discovery_rate,
         items_per_batch=items_per_batch,
     )
-    return ImageFit(normal, network, calibration, result, calibration_scores, scores(TEST))
+    some = as_unit(history.of(VALIDATION)[:_SAMPLES])
+    samples = some, reconstruct(network, some, device=device, chunk_items=chunk)[0]
+    return ImageFit(normal, network, calibration, result, calibration_scores, scores(TEST), samples)
 
 
 def best_of_items(score: NDArray[np.float32], item: NDArray[np.int64]) -> NDArray[np.float32]:
@@ -152,18 +152,19 @@ def best_of_items(score: NDArray[np.float32], item: NDArray[np.int64]) -> NDArra
 
 def _spread(
     network: Autoencoder,
-    pixels: NDArray[np.float32],
+    pixels: ImageArrays,
     device: torch.device,
     chunk_items: int,
 ) -> NDArray[np.float32]:
     """Root mean square of the residuals of each band, `(C,)`, in portions of fixed memory."""
     total = np.zeros(pixels.shape[1])
     for begin in range(0, len(pixels), chunk_items):
-        images = pixels[begin : begin + chunk_items]
+        images = as_unit(pixels[begin : begin + chunk_items])
         reconstruction, _ = reconstruct(network, images, device=device, chunk_items=chunk_items)
         total += ((images - reconstruction) ** 2).sum(axis=(0, 2, 3), dtype=np.float64)
     spread = np.sqrt(total / (pixels.size / pixels.shape[1]))
-    return np.maximum(spread, _SMALLEST_SPREAD).astype(np.float32)
+    floored: NDArray[np.float32] = np.maximum(spread, _SMALLEST_SPREAD).astype(np.float32)
+    return floored
 
 
 def _check_parts(config: PipelineConfig, history: ImageHistory) -> None:

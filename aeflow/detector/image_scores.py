@@ -6,7 +6,7 @@ Legend: N arrays (images or tiles), C bands, H x W pixels of the network's input
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 import torch
@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from aeflow.models.autoencoder import Autoencoder
+
+ImageArrays: TypeAlias = "NDArray[np.uint8] | NDArray[np.float32]"
+"""`(N, C, H, W)`: bytes, or float32 in 0..1."""
 
 # Defects cover a few per cent of a picture: the mean over all pixels would drown them, the single
 # worst pixel is noise.
@@ -45,6 +48,13 @@ class ArrayScores:
     reconstruction: NDArray[np.float32]
 
 
+def as_unit(pixels: ImageArrays) -> NDArray[np.float32]:
+    """ImageArrays as float32 in 0..1; bytes are divided by 255."""
+    if pixels.dtype == np.uint8:
+        return np.divide(pixels, np.float32(255), dtype=np.float32)
+    return np.asarray(pixels, dtype=np.float32)
+
+
 def reconstruct(
     network: Autoencoder, images: NDArray[np.float32], *, device: torch.device, chunk_items: int
 ) -> tuple[NDArray[np.float32], NDArray[np.float32] | None]:
@@ -67,12 +77,14 @@ def reconstruct(
 def score_images(
     normal: ImageNormal,
     network: Autoencoder,
-    images: NDArray[np.float32],
+    pixels: ImageArrays,
     *,
     device: torch.device,
     chunk_items: int,
 ) -> ArrayScores:
-    """Score each array `(N, C, H, W)` in 0..1; nothing depends on `chunk_items` or on the other arrays."""
+    """Score each array `(N, C, H, W)` as bytes or in 0..1; nothing depends on `chunk_items` or on the
+    other arrays."""
+    images = as_unit(pixels)
     reconstruction, latent = reconstruct(network, images, device=device, chunk_items=chunk_items)
     error = ((images - reconstruction) / normal.spread[:, None, None]) ** 2
     if latent is not None:

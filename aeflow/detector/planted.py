@@ -12,7 +12,7 @@ import numpy as np
 from aeflow.data.series import SeriesInputs
 from aeflow.data.splits import TEST
 from aeflow.detector.image_fitting import ImageHistory, best_of_items
-from aeflow.detector.image_scores import ImageNormal
+from aeflow.detector.image_scores import ImageNormal, as_unit
 from aeflow.detector.series_scores import SeriesNormal
 from aeflow.numerics.metrics import auroc
 from aeflow.numerics.planting import ImageFault, SeriesFault, plant_in_images, plant_in_series
@@ -30,11 +30,10 @@ _MAGNITUDE = 3.0
 _MAX_ENTITIES = 20
 _MAX_POINTS = 5_000
 _MAX_IMAGES = 300
+_FAULT_POINTS = 20
 
 
-def measure(
-    detector: Detector, history: SeriesHistory | ImageHistory, *, device: torch.device
-) -> Figures:
+def measure(detector: Detector, history: SeriesHistory | ImageHistory, *, device: torch.device) -> Figures:
     """Figures of the detector on the test part of `history`; None where that is empty."""
     detector.network.to(device)
     if isinstance(history, ImageHistory):
@@ -58,7 +57,7 @@ def _image_scores(
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     chosen = np.unique(history.item[history.part == TEST])[:_MAX_IMAGES]
     mine = np.isin(history.item, chosen)
-    images, item = history.pixels[mine], history.item[mine]
+    images, item = as_unit(history.pixels[mine]), history.item[mine]
     assert isinstance(detector.normal, ImageNormal)
 
     def scores(of: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -92,23 +91,30 @@ def _series_scores(
         values, observed = grid.values[stretch], grid.observed[stretch]
         reach = np.arange(stretch.start, stretch.stop) - np.maximum(grid.segment_start[stretch], first)
         length = detector.config.prepare.window_points  # type: ignore[union-attr]
-        ends = np.flatnonzero((reach >= length - 1) & (np.arange(stretch.start, stretch.stop) >= points[0]))
-        ends = ends[grid.has_row[stretch][ends]]
+        held_out = np.arange(stretch.start, stretch.stop) >= points[0]
+        ends = np.flatnonzero((reach >= length - 1) & held_out & grid.has_row[stretch])
         name = grid.entities[code]
         own = detector.normal.codes((name,))
         scale = detector.normal.scale.scale[own[0]]
         clean.append(_scores(detector, name, values, observed, ends, device))
         for number, fault in enumerate(get_args(SeriesFault)):
-            if len(ends) == 0 or (fault == "channel_swap" and values.shape[1] < 2):
+            if len(values) - (ends[0] if len(ends) else len(values)) <= _FAULT_POINTS or (
+                fault == "channel_swap" and values.shape[1] < 2
+            ):
                 continue
             generator = np.random.default_rng([detector.config.seed, code, number])
             faulty, mask = plant_in_series(
-                values[ends[0] :], fault, scale=scale, generator=generator,
-                events=max(1, len(ends) // 100), magnitude=_MAGNITUDE,
+                values[ends[0] :],
+                fault,
+                scale=scale,
+                generator=generator,
+                events=max(1, len(ends) // 100),
+                length_points=_FAULT_POINTS,
+                magnitude=_MAGNITUDE,
             )
             whole = values.copy()
             whole[ends[0] :] = faulty
-            touched = mask.any(axis=1)[ends - ends[0]]
+            touched = np.asarray(mask.any(axis=1))[ends - ends[0]]
             planted.append(_scores(detector, name, whole, observed, ends[touched], device))
     return np.concatenate(clean), np.concatenate(planted)
 
@@ -135,5 +141,7 @@ def _scores(
         row_slot=nothing,
         row_values=np.empty((0, values.shape[1]), dtype=np.float32),
     )
-    score = detector.score_series(inputs, device=device, chunk_items=detector.config.compute.chunk_items).score
+    score = detector.score_series(
+        inputs, device=device, chunk_items=detector.config.compute.chunk_items
+    ).score
     return score[~np.isnan(score)]

@@ -10,11 +10,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
+import torch
 
 from aeflow.config import SeriesPrepare
 from aeflow.data.series import Cadences, HistoryGrid, history_grid, learn_cadences
 from aeflow.data.splits import CALIBRATION, TEST, TRAIN, VALIDATION, split_time
-from aeflow.detector.series_scores import SeriesNormal, network_input, residuals
+from aeflow.detector.series_scores import Residuals, SeriesNormal, network_input, network_windows, residuals
 from aeflow.exceptions import DetectorError
 from aeflow.models.catalog import build
 from aeflow.numerics.calibration import Calibration, fit_calibration
@@ -27,7 +28,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    import torch
     from numpy.typing import NDArray
 
     from aeflow.config import Model, PipelineConfig
@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 
 # With fewer calibration scores of its own an entity's tail is a guess; it shares the pooled one.
 _OWN_CALIBRATION = 500
+_SAMPLES = 3
 
 
 @dataclass(frozen=True)
@@ -58,6 +59,7 @@ class SeriesFit:
     training: TrainingResult
     calibration_scores: NDArray[np.float32]
     test_scores: NDArray[np.float32]
+    samples: tuple[NDArray[np.float32], NDArray[np.float32]]
 
 
 def prepare_history(config: PipelineConfig, rows: Path) -> SeriesHistory:
@@ -119,7 +121,7 @@ def fit_series(
     )
     network.eval()
 
-    def found(part: int):  # noqa: ANN202
+    def found(part: int) -> Residuals:
         return residuals(
             network,
             scaled,
@@ -149,7 +151,15 @@ def fit_series(
         if entities > 1 and (entity == code).sum() >= _OWN_CALIBRATION
     }
     normal = SeriesNormal(grid.entities, history.cadences, scale, spread)
-    return SeriesFit(normal, network, calibration, own, result, calibration_scores, scores(TEST))
+    shown = network_windows(flat, grid.observed, _spread_out(ends[VALIDATION], _SAMPLES), window, device)
+    with torch.inference_mode():
+        samples = shown[0].cpu().numpy(), network(*shown).items.float().cpu().numpy()
+    return SeriesFit(normal, network, calibration, own, result, calibration_scores, scores(TEST), samples)
+
+
+def _spread_out(ends: NDArray[np.int64], count: int) -> NDArray[np.int64]:
+    """`count` of the ends, evenly spread."""
+    return ends[np.linspace(0, ends.size - 1, min(count, ends.size)).astype(np.int64)]
 
 
 def _ends(config: PipelineConfig, history: SeriesHistory, part: int) -> NDArray[np.int64]:

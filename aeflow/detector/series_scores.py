@@ -101,6 +101,18 @@ def residuals(
     return Residuals(residual, reconstruction, np.concatenate(latent) if latent else None, seen)
 
 
+def network_windows(
+    values: NDArray[np.float32],
+    observed: NDArray[np.bool_],
+    ends: NDArray[np.int64],
+    window: int,
+    device: torch.device,
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """The windows `(N, T, C)` that end at `ends`, and their masks, as the network takes them."""
+    (found,) = _windows(values, observed, ends, window, device, ends.size)
+    return found
+
+
 def _windows(
     values: NDArray[np.float32],
     observed: NDArray[np.bool_],

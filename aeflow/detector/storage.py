@@ -62,6 +62,7 @@ def save(detector: Detector, folder: Path) -> None:
             "rows": detector.fitted_on.rows,
             "seed": detector.fitted_on.seed,
             "until_us": dict(detector.fitted_on.until_us),
+            "batches": list(detector.fitted_on.batches),
         },
     }
     if isinstance(normal, SeriesNormal):
@@ -119,6 +120,7 @@ def load(folder: Path) -> Detector:
             arrays["fitted.items"],
             arrays["fitted.groups"],
             fitted["until_us"],
+            tuple(fitted["batches"]),
         ),
     )
 

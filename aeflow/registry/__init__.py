@@ -10,13 +10,14 @@ home folder is used from there.
 """
 
 from aeflow.registry.aliases import VersionInfo, find, resolve, set_alias, versions
-from aeflow.registry.connection import CHALLENGER, CHAMPION, DetectorRef
+from aeflow.registry.connection import CHALLENGER, CHAMPION, PREVIOUS, DetectorRef
 from aeflow.registry.download import fetch
 from aeflow.registry.registration import TrainingData, register
 
 __all__ = [
     "CHALLENGER",
     "CHAMPION",
+    "PREVIOUS",
     "DetectorRef",
     "TrainingData",
     "VersionInfo",

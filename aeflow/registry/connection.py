@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 DIGEST_TAG = "aeflow.digest"
 CHAMPION = "champion"
 CHALLENGER = "challenger"
+PREVIOUS = "previous"
 TRAIN = "Train one: aeflow train CONFIG."
 
 

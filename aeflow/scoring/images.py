@@ -13,12 +13,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
+from PIL import Image
 
 from aeflow import schemas
 from aeflow.config import ImagePrepare
 from aeflow.data.image_quarantine import quarantine_table
 from aeflow.data.images import iter_images
 from aeflow.data.tiling import stitch, to_original
+from aeflow.detector.image_scores import as_unit
 from aeflow.numerics.reconstruction_error import worst_boxes
 from aeflow.scoring.judged import (
     FLAGS_FILE,
@@ -51,6 +53,7 @@ if TYPE_CHECKING:
     from aeflow.data.images import ImageInputs
     from aeflow.data.intake import Intake
     from aeflow.detector import Detector
+    from aeflow.detector.image_scores import ArrayScores
 
 _MAX_BOXES = 5
 
@@ -64,13 +67,20 @@ class ImageScores:
     p_value: NDArray[np.float64]
     contributions: NDArray[np.float32]
     set_aside: tuple[SetAside, ...]
+    error_maps: tuple[NDArray[np.float32], ...] = ()
+    """(height, width) of each stored image, where asked for."""
 
 
 def score_items(
-    detector: Detector, config: PipelineConfig, intake: Intake, *, device: torch.device
+    detector: Detector,
+    config: PipelineConfig,
+    intake: Intake,
+    *,
+    device: torch.device,
+    with_maps: bool = False,
 ) -> Iterator[ImageScores]:
     """Every image of the batch with its score, in the order of the staged table; the score of an image
-    in tiles is that of its worst tile."""
+    in tiles is that of its worst tile. with_maps: with error maps, in original pixels."""
     source = config.model_copy(update={"prepare": detector.config.prepare}).at(config.folder)
     for inputs in iter_images(source, intake):
         if not inputs.items:
@@ -83,7 +93,14 @@ def score_items(
         worst = _worst_array(found.score, inputs.item)
         score = found.score[worst]
         yield ImageScores(
-            inputs.items, score, detector.p_values(score), found.contributions[worst], inputs.set_aside
+            inputs.items,
+            score,
+            detector.p_values(score),
+            found.contributions[worst],
+            inputs.set_aside,
+            tuple(_in_original(detector, found, inputs, image) for image in inputs.items)
+            if with_maps
+            else (),
         )
 
 
@@ -135,6 +152,19 @@ def score_image_batch(
     write_verdicts(first_pass, folder / SCORES_FILE, schema, rows=rows, flags=names, severity=severity)
     write_flags(flags, folder / FLAGS_FILE, "images", config.channels)
     return BatchScores(scored, {}, dict(aside), len(flags))
+
+
+def _in_original(
+    detector: Detector, found: ArrayScores, inputs: ImageInputs, image: StagedImage
+) -> NDArray[np.float32]:
+    """The error map of an image, one value for each of its own pixels."""
+    assert isinstance(detector.config.prepare, ImagePrepare)
+    mine = inputs.item == image.index
+    if detector.config.prepare.fit == "tile":
+        size = {"height_px": image.height_px, "width_px": image.width_px}
+        return stitch(found.error_map[mine], inputs.origin[mine], **size)
+    small = Image.fromarray(found.error_map[mine][0])
+    return np.asarray(small.resize((image.width_px, image.height_px), Image.Resampling.BILINEAR))
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,7 +241,7 @@ def _evidence_of(
     scores = detector.score_images(arrays, device=device, chunk_items=chunk_items)
     if prepare.fit == "tile":
         size = {"height_px": image.height_px, "width_px": image.width_px}
-        shown, expected = (stitch(a, origin, **size) for a in (arrays, scores.reconstruction))
+        shown, expected = (stitch(a, origin, **size) for a in (as_unit(arrays), scores.reconstruction))
         error_map = stitch(scores.error_map, origin, **size)
         whole = np.array([[0, 0, image.width_px, image.height_px]])
     else:

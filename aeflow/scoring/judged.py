@@ -89,7 +89,9 @@ def flag_id(pipeline: str, batch: str, entity: str, what: str) -> str:
 
 def top_channel(contributions: NDArray[np.float32], channels: tuple[str, ...]) -> NDArray[np.object_]:
     """The channel with the largest contribution of each row `(R, C)`, `(R,)` names."""
-    return np.array(channels, dtype=object)[np.argmax(contributions, axis=1)]
+    names: NDArray[np.object_] = np.array(channels, dtype=object)
+    found: NDArray[np.object_] = names[np.argmax(contributions, axis=1)]
+    return found
 
 
 def rows_at(path: Path, rows: NDArray[np.int64]) -> dict[int, dict[str, Any]]:

@@ -196,7 +196,7 @@ def _table(rows: RowScores, detector: Detector, schema: pa.Schema) -> pa.Table:
         "entity": names.cast(pa.string()),
         "timestamp": pa.array(inputs.row_time_us).cast(pa.timestamp("us")).cast(schemas.TIME),
         "state": pa.array(np.where(scorable, schemas.SCORED, schemas.NOT_SCORABLE)),
-        "reason": pa.array(np.where(scorable, None, "no_context"), pa.string()),
+        "reason": pa.array(["no_context"] * scorable.size, mask=scorable),
         "score": pa.array(rows.score, mask=hidden),
         "p_value": pa.array(rows.p_value, mask=hidden),
         "severity": pa.nulls(scorable.size, pa.float32()),

@@ -148,6 +148,18 @@ class Ledger:
         """
         return self._end(batch, claim, "failed", facts or Facts(), message, now=now)
 
+    def withdraw(self, batch: str, claim: Claim, message: str, *, now: datetime) -> None:
+        """The attempt found no such batch: the history keeps it, but a batch that was never anything
+        else is not one of the pipeline's batches.
+
+        Raises:
+            InputError: the batch is not running.
+        """
+        ended = self.fail(batch, claim, message, now=now)
+        if ended.facts.revision is None and ended.attempts == 1:
+            with database_errors(str(self.engine.url)), writing(self.engine) as connection:
+                connection.execute(sa.delete(batches).where(self._is(batches, batch)))
+
     def get(self, batch: str) -> Batch | None:
         """What is known of the batch; None where it was never begun."""
         with database_errors(str(self.engine.url)), self.engine.connect() as connection:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import torch
 
 from aeflow.exceptions import InputError
@@ -37,3 +39,9 @@ def choose_precision(wanted: str, device: torch.device) -> torch.dtype:
     if wanted == "auto" and device.type == "cuda" and torch.cuda.is_bf16_supported():
         return torch.bfloat16
     return torch.float32
+
+
+def device_kind(wanted: str = "auto") -> Literal["cpu", "cuda", "mps"]:
+    """The kind of the device that `choose_device` would give."""
+    kind = choose_device(wanted).type
+    return "cuda" if kind == "cuda" else "mps" if kind == "mps" else "cpu"

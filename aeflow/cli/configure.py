@@ -1,0 +1,118 @@
+"""Before the first night: init, check, schema, doctor, demo."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from aeflow.cli.arguments import ConfigArgument, JsonOption, open_pipeline
+
+
+def add_commands(app: typer.Typer) -> None:
+    """Add the commands of this module."""
+    for command in (demo, init, check, doctor, schema):
+        app.command()(command)
+
+
+def init(
+    name: Annotated[
+        str, typer.Argument(metavar="NAME", help="Of the pipeline: lower-case letters, digits, - and _.")
+    ],
+    images: Annotated[
+        Path | None, typer.Option("--images", metavar="PATH", help="A folder of images.")
+    ] = None,
+    table: Annotated[
+        Path | None, typer.Option("--table", metavar="PATH", help="CSV or Parquet: a file or folder.")
+    ] = None,
+    time: Annotated[
+        str | None, typer.Option("--time", metavar="COL", help="The table's time column.")
+    ] = None,
+    entity: Annotated[
+        str | None, typer.Option("--entity", metavar="COL", help="The table's entity column.")
+    ] = None,
+    sql: Annotated[
+        Path | None, typer.Option("--sql", metavar="FILE", help="A query with :start and :end.")
+    ] = None,
+    url: Annotated[str | None, typer.Option("--url", metavar="URL", help="The query's database.")] = None,
+    force: Annotated[bool, typer.Option("--force", help="Replace the config that is there.")] = False,
+) -> None:
+    """Look at the data and write configs/NAME.yaml, complete and commented."""
+    from aeflow.onboarding import (
+        ImageProfile,
+        SqlProfile,
+        TableProfile,
+        profile_images,
+        profile_sql,
+        profile_table,
+        write_config,
+    )
+    from aeflow.exceptions import InputError
+    from aeflow.settings import home_for, prepare_environment
+
+    target = Path("configs") / f"{name}.yaml"
+    prepare_environment(home_for(target))
+    if sum(given is not None for given in (images, table, sql)) != 1:
+        raise InputError("expected one of --images PATH, --table PATH, --sql FILE", where="aeflow init")
+    profile: ImageProfile | TableProfile | SqlProfile
+    if images is not None:
+        profile = profile_images(images)
+    elif table is not None:
+        profile = profile_table(table, time=time, entity=entity)
+    else:
+        if sql is None or url is None:
+            raise InputError("--sql FILE needs --url URL", where="aeflow init")
+        profile = profile_sql(sql, url, time=time, entity=entity)
+    path = write_config(profile, name, target.parent, force=force)
+    print(f"Wrote {path}. Next: aeflow check {name}, aeflow train {name}")
+
+
+def check(config: ConfigArgument, json: JsonOption = False) -> None:
+    """Say whether config and source are sound, what a batch is, and what would be trained."""
+    from aeflow.cli.output import print_json
+    from flows.check_pipeline import check_pipeline
+
+    found = check_pipeline(open_pipeline(config))
+    if json:
+        print_json(found.to_json())
+        return
+    for line in found.lines():
+        print(line)
+
+
+def doctor(json: JsonOption = False) -> None:
+    """Say what is installed, reachable, and would be used: device, stores, servers."""
+    from aeflow.cli.output import print_json, print_table
+    from aeflow.settings import home_for, prepare_environment
+
+    prepare_environment(home_for(Path("configs") / "any.yaml"))
+    from flows.doctor import examine
+
+    rows = examine(home_for(Path("configs") / "any.yaml"))
+    if json:
+        print_json([{"what": what, "found": found, "state": state} for what, found, state in rows])
+    else:
+        print_table(["what", "found", "state"], rows)
+
+
+def schema() -> None:
+    """Print the JSON schema of a pipeline's YAML, for editors."""
+    from aeflow.cli.output import print_json
+    from aeflow.config import json_schema
+
+    print_json(json_schema())
+
+
+def demo(
+    folder: Annotated[Path, typer.Option("--folder", help="Where to put data, configs and reports.")] = Path(
+        "demo"
+    ),
+) -> None:
+    """Run the main job on real data that ships inside packages: images and a series, end to end."""
+    from aeflow.settings import home_for, prepare_environment
+
+    prepare_environment(home_for(folder / "configs" / "any.yaml"))
+    from flows.demo import run_demo
+
+    run_demo(folder, tell=print)

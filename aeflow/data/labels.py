@@ -1,0 +1,124 @@
+"""Labels for an evaluation: a CSV or Parquet file of items or time points and what they are.
+
+Images: `item` (path below the source's root), `label` (0/1), optional `mask` (path of a mask image,
+relative to the labels file). Series: `timestamp`, `label`, optional `entity`. Both: optional `batch`,
+where one item or time occurs in several.
+"""
+
+from __future__ import annotations
+
+import difflib
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+from PIL import Image
+
+from aeflow.data.readings import read_times
+from aeflow.exceptions import SourceError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import pyarrow as pa
+    from numpy.typing import NDArray
+
+    from aeflow.config import Kind
+
+
+@dataclass(frozen=True)
+class Labels:
+    """N labelled items: key `(N,)` (an image's path, or (entity, microseconds)), label `(N,)` bool,
+    batch `(N,)` or None where the file names none; masks: key -> path."""
+
+    keys: tuple[str, ...] | tuple[tuple[str, int], ...]
+    label: NDArray[np.bool_]
+    batches: tuple[str, ...] | None
+    masks: dict[str, Path]
+
+
+def read_labels(path: Path, kind: Kind, *, time_zone: str) -> Labels:
+    """The labels in the file.
+
+    Raises:
+        SourceError: it cannot be read, a column is missing, or a label is neither 0 nor 1.
+    """
+    table = _read(path)
+    needed = ("item", "label") if kind == "images" else ("timestamp", "label")
+    for name in needed:
+        if name not in table.columns:
+            close = difflib.get_close_matches(name, list(table.columns), n=1)
+            hint = f"; did you mean {close[0]!r}?" if close else ""
+            raise SourceError(
+                f"expected the columns {', '.join(needed)}; {name!r} is missing{hint}",
+                where=str(path),
+                remedy=f"It has: {', '.join(table.columns)}.",
+            )
+    label = pd.to_numeric(table["label"], errors="coerce")
+    bad = ~label.isin([0, 1])
+    if bad.any():
+        row = int(np.flatnonzero(bad)[0])
+        raise SourceError(
+            f"expected labels 0 or 1, got {table['label'].iloc[row]!r} ({int(bad.sum())} such rows)",
+            where=f"{path}, row {row + 1}",
+        )
+    batches = tuple(table["batch"].astype(str)) if "batch" in table.columns else None
+    truth = label.to_numpy().astype(bool)
+    if kind == "images":
+        items = tuple(table["item"].astype(str))
+        return Labels(items, truth, batches, _masks(table, path))
+    return Labels(_times(table, path, time_zone), truth, batches, {})
+
+
+def read_mask(path: Path) -> NDArray[np.bool_]:
+    """A mask image `(H, W)`: True where it is not black.
+
+    Raises:
+        SourceError: it cannot be read.
+    """
+    try:
+        with Image.open(path) as image:
+            return np.asarray(image.convert("L")) > 127
+    except OSError as error:
+        raise SourceError(f"the mask cannot be read: {error}", where=str(path)) from error
+
+
+def _read(path: Path) -> pd.DataFrame:
+    try:
+        if path.suffix.lower() == ".parquet":
+            return pd.read_parquet(path)
+        return pd.read_csv(
+            path, dtype={"item": str, "entity": str, "timestamp": str, "batch": str, "mask": str}
+        )
+    except (OSError, ValueError) as error:
+        raise SourceError(
+            f"the labels cannot be read: {error}",
+            where=str(path),
+            remedy="Give a CSV with a header, or Parquet.",
+        ) from error
+
+
+def _masks(table: pd.DataFrame, path: Path) -> dict[str, Path]:
+    if "mask" not in table.columns:
+        return {}
+    rows = zip(table["item"].astype(str), table["mask"], strict=True)
+    return {item: path.parent / str(mask) for item, mask in rows if isinstance(mask, str) and mask}
+
+
+def _times(table: pd.DataFrame, path: Path, time_zone: str) -> tuple[tuple[str, int], ...]:
+    column: pa.Array = _as_arrow(table["timestamp"])
+    times = read_times(column, time_zone, where=f"{path}, timestamp")
+    if not times.readable.all():
+        row = int(np.flatnonzero(~times.readable)[0])
+        raise SourceError(
+            f"expected a time, got {table['timestamp'].iloc[row]!r}", where=f"{path}, row {row + 1}"
+        )
+    entities = table["entity"].astype(str) if "entity" in table.columns else [""] * len(table)
+    return tuple(zip(entities, times.us.tolist(), strict=True))
+
+
+def _as_arrow(column: pd.Series) -> pa.Array:
+    import pyarrow  # noqa: PLC0415 - only here
+
+    return pyarrow.Array.from_pandas(column)

@@ -1,0 +1,86 @@
+"""Whether a pipeline could run: its config, its source, its batches, its history."""
+
+from __future__ import annotations
+
+import tempfile
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from aeflow.config import PipelineConfig, load_config
+from aeflow.data.take_in import Context, history_batches, list_batches, take_in
+from aeflow.exceptions import SourceError
+from aeflow.settings import home_for
+
+_SHOWN = 5
+
+
+@dataclass(frozen=True)
+class PipelineCheck:
+    """What `aeflow check` found."""
+
+    pipeline: str
+    kind: str
+    family: str
+    batches: tuple[str, ...]
+    history: tuple[str, ...]
+    first_batch: str
+    rows_in: int
+    valid: int
+    quarantined: dict[str, int]
+    entities: int
+    channels: tuple[str, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values."""
+        return asdict(self)
+
+    def lines(self) -> list[str]:
+        """The findings as sentences."""
+        aside = ", ".join(f"{count} {reason}" for reason, count in self.quarantined.items()) or "none"
+        series = self.kind == "series"
+        return [
+            f"{self.pipeline}: the config is sound.",
+            f"  {len(self.batches)} batches in the source: {_some(self.batches)}",
+            f"  {len(self.history)} of them are the history to learn from: {_some(self.history)}",
+            f"  Batch {self.first_batch}: {self.rows_in} {'rows' if series else 'images'}, {self.valid} valid, set aside: {aside}"
+            + (f"; {self.entities} entities" if series else ""),
+            f"  A {self.family} detector of the channels {', '.join(self.channels)} would be trained.",
+        ]
+
+
+def check_pipeline(config: Path) -> PipelineCheck:
+    """Read the config and the first batch of the history.
+
+    Raises:
+        ConfigError: the config is not valid.
+        SourceError: the source cannot be read as the config says, or is empty.
+    """
+    pipeline = load_config(config)
+    batches = list_batches(pipeline)
+    if not batches:
+        raise SourceError("expected at least one batch, and the source holds none", where=pipeline.name)
+    history = history_batches(pipeline)
+    scratch = home_for(config) / "work"
+    scratch.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=scratch) as folder:
+        staged = take_in(pipeline, history[0], Path(folder), context=Context())
+    return PipelineCheck(
+        pipeline=pipeline.name,
+        kind=pipeline.kind,
+        family=pipeline.model.family,
+        batches=tuple(batches),
+        history=tuple(history),
+        first_batch=history[0],
+        rows_in=staged.rows_in,
+        valid=staged.valid,
+        quarantined=staged.quarantined,
+        entities=len(staged.entities),
+        channels=pipeline.channels,
+    )
+
+
+def _some(names: tuple[str, ...]) -> str:
+    if len(names) <= _SHOWN:
+        return ", ".join(names)
+    return f"{', '.join(names[: _SHOWN - 1])}, ... {names[-1]}"

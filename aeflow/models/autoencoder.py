@@ -9,11 +9,13 @@ Legend: N items, D numbers of a code, T points, C channels, H x W pixels.
 
 from __future__ import annotations
 
+import copy
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
 
 from aeflow.exceptions import InputError
 
@@ -33,11 +35,13 @@ class Reconstruction(NamedTuple):
 class Autoencoder(nn.Module, ABC):
     """A network that reconstructs items through a code.
 
-    `item_shape` and `code_size` (D) are set by every family.
+    `item_shape` and `code_size` (D) are set by every family. `options` are those it was built from, as
+    JSON: a checkpoint of other options is not its own.
     """
 
     item_shape: tuple[int, ...]
     code_size: int
+    options: str = ""
 
     @abstractmethod
     def encode(self, x: Tensor, observed: Tensor | None = None) -> Tensor:
@@ -59,22 +63,30 @@ class Autoencoder(nn.Module, ABC):
 
 
 class ClosedForm(Autoencoder):
-    """A family that is fitted in one pass instead of by gradient descent."""
+    """A family that is fitted in one go instead of by gradient descent."""
 
     @abstractmethod
     def fit_closed_form(self, batches: Iterable[tuple[Tensor, Tensor | None]]) -> None:
-        """Fit to batches of (items, observed); each is looked at once."""
+        """Fit to batches of (items, observed), which may be gone through several times.
+
+        Raises:
+            InputError: too few items.
+        """
 
 
 def check_items(x: Tensor, item_shape: tuple[int, ...]) -> None:
-    """Refuse what no network should see.
+    """Refuse what no network should see. For the doors by which items come in: `forward` itself does
+    not call it, since what depends on values cannot be exported.
 
     Raises:
         InputError: another shape or type, or a value that is not finite.
     """
     if x.ndim != len(item_shape) + 1 or tuple(x.shape[1:]) != item_shape:
         expected = " x ".join(map(str, item_shape))
-        raise InputError(f"expected items of shape (N, {expected}), got {tuple(x.shape)}")
+        raise InputError(
+            f"expected items of shape (N, {expected}), got {tuple(x.shape)}",
+            remedy="Prepare them with the detector's own config.",
+        )
     if x.dtype != torch.float32:
         raise InputError(f"expected float32 items, got {x.dtype}", remedy="Convert them with .float().")
     if not torch.isfinite(x).all():
@@ -89,3 +101,12 @@ def parameter_count(network: nn.Module) -> int:
     """The number of trained values; for closed-form families the fitted ones."""
     trained = sum(p.numel() for p in network.parameters())
     return trained or sum(b.numel() for b in network.buffers())
+
+
+def flops_per_item(network: Autoencoder) -> int:
+    """Floating point operations of the matrix products and convolutions for one item; all else is
+    small beside them. Nothing is computed: the network is run on shapes alone."""
+    shapes = copy.deepcopy(network).to("meta").eval()
+    with FlopCounterMode(display=False) as counter, torch.no_grad():
+        shapes(torch.empty(1, *network.item_shape, device="meta"))
+    return int(counter.get_total_flops())

@@ -2,34 +2,57 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import torch
+
+from aeflow import config
 from aeflow.exceptions import InputError
+from aeflow.models.autoencoder import Autoencoder, ClosedForm
 from aeflow.models.conv2d import Conv2dAutoencoder
 from aeflow.models.lstm import LstmAutoencoder
 from aeflow.models.pca import Pca
 
 if TYPE_CHECKING:
-    from aeflow.config import Model
-    from aeflow.models.autoencoder import Autoencoder
+    from collections.abc import Callable
 
-CATALOG: dict[str, type[Any]] = {
-    "conv2d": Conv2dAutoencoder,
-    "lstm": LstmAutoencoder,
-    "pca": Pca,
+_DIMENSIONS = {"images": 3, "series": 2}
+
+
+@dataclass(frozen=True)
+class Family:
+    """options: the config class. network: what builds it from options and an item shape."""
+
+    options: type[config.Conv2d | config.Lstm | config.Pca]
+    network: Callable[[Any, tuple[int, ...]], Autoencoder]
+
+    @property
+    def closed_form(self) -> bool:
+        """Whether it is fitted in one go, without epochs."""
+        return isinstance(self.network, type) and issubclass(self.network, ClosedForm)
+
+
+CATALOG: dict[str, Family] = {
+    "conv2d": Family(config.Conv2d, Conv2dAutoencoder),
+    "lstm": Family(config.Lstm, LstmAutoencoder),
+    "pca": Family(config.Pca, Pca),
 }
 
 
-def build(model: Model, item_shape: tuple[int, ...]) -> Autoencoder:
-    """A new network of the family and options of `model` for items of `item_shape`.
-
-    The weights are drawn from torch's global generator: seed it, or load them.
+def build(model: config.Model, item_shape: tuple[int, ...], *, seed: int = 0) -> Autoencoder:
+    """A new network of the family and options of `model` for items of `item_shape`: `(C, H, W)` for
+    images, `(T, C)` for series. Its weights are drawn from `seed`; the caller's random numbers are
+    not touched.
 
     Raises:
         InputError: the family cannot take items of this shape.
     """
-    expected = 3 if len(model.kinds) == 1 and model.kinds[0] == "images" else 2
-    if len(model.kinds) == 1 and len(item_shape) != expected:
-        raise InputError(f"family {model.family} takes {model.kinds[0]}, got items of shape {item_shape}")
-    network: Autoencoder = CATALOG[model.family](model, item_shape)
+    if len(item_shape) not in {_DIMENSIONS[kind] for kind in model.kinds} or min(item_shape) < 1:
+        takes = " or ".join({"images": "images (C, H, W)", "series": "series (T, C)"}[k] for k in model.kinds)
+        raise InputError(f"family {model.family} takes {takes}, got items of shape {tuple(item_shape)}")
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(seed)
+        network = CATALOG[model.family].network(model, tuple(item_shape))
+    network.options = model.model_dump_json()
     return network

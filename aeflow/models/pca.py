@@ -13,13 +13,14 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from aeflow.exceptions import InputError
 from aeflow.models.autoencoder import ClosedForm
+from aeflow.models.principal_components import principal_components
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from aeflow.config import Pca as PcaConfig
+    from aeflow.models.principal_components import PrincipalComponents
 
 # Directions with less of the largest variance are rounding noise: dividing by them would make T2 jump.
 _SMALLEST_VARIANCE = 1e-7
@@ -28,8 +29,9 @@ _SMALLEST_VARIANCE = 1e-7
 class Pca(ClosedForm):
     """The components that explain the configured share of the variance, at most `max_components`.
 
-    Buffers are sized for the most components there may be; those that were not kept are zero and
-    neither rebuild nor count anything.
+    Buffers have the size of the most components there may be, so that a state dict fits before
+    anything is known of the items; those that were not kept are zero and neither rebuild nor count.
+    Missing values enter as the mean.
     """
 
     mean: Tensor
@@ -47,49 +49,31 @@ class Pca(ClosedForm):
         self.register_buffer("variance", torch.zeros(self.code_size))
 
     def fit_closed_form(self, batches: Iterable[tuple[Tensor, Tensor | None]]) -> None:
-        """Mean and covariance in one pass, in float64; missing values count as the overall center 0.
+        """Find mean and components in float64.
 
         Raises:
-            InputError: fewer than two items.
+            InputError: fewer than two items, or an iterator that can be gone through only once.
         """
-        size = self.mean.numel()
-        count = 0
-        total = torch.zeros(size, dtype=torch.float64)
-        products = torch.zeros(size, size, dtype=torch.float64)
-        shift: Tensor | None = None
-        for x, _observed in batches:
-            flat = x.detach().reshape(len(x), -1).cpu().double()
-            if shift is None:  # products around a value near the mean lose no digits
-                shift = flat.mean(dim=0)
-            flat = flat - shift
-            count += len(flat)
-            total += flat.sum(dim=0)
-            products.addmm_(flat.T, flat)
-        if count < 2 or shift is None:
-            raise InputError(f"expected at least two items to find components, got {count}")
-        mean = total / count
-        covariance = (products - count * torch.outer(mean, mean)) / (count - 1)
-        variance, directions = torch.linalg.eigh(covariance)
-        variance, directions = variance.flip(0).clamp_min(0), directions.flip(1)
-        kept = self._kept(variance)
-        # The sign of a component is free; fix it so that the same data give the same bytes.
-        signs = torch.sign(directions.gather(0, directions.abs().argmax(dim=0, keepdim=True)))
-        self.mean.copy_(mean + shift)
-        self.components.zero_()[:kept] = (directions * signs).T[:kept].float()
-        self.variance.zero_()[:kept] = variance[:kept].float()
+        found = principal_components(batches, self.code_size)
+        kept = self._kept(found)
+        self.mean.copy_(found.mean)
+        self.components.zero_()[:kept] = found.directions[:kept].to(self.components)
+        self.variance.zero_()[:kept] = found.variance[:kept].to(self.variance)
 
-    def _kept(self, variance: Tensor) -> int:
-        whole = variance.sum()
-        if whole <= 0:
+    def _kept(self, found: PrincipalComponents) -> int:
+        if found.total_variance <= 0:
             return 0
-        explained = torch.cumsum(variance, 0) / whole
+        explained = torch.cumsum(found.variance, 0) / found.total_variance
         enough = int((explained < self.explained_variance).sum()) + 1
-        solid = int((variance > _SMALLEST_VARIANCE * variance[0]).sum())
-        return min(enough, solid, self.code_size)
+        solid = int((found.variance > _SMALLEST_VARIANCE * found.variance[0]).sum())
+        return min(enough, solid)
 
-    def encode(self, x: Tensor, observed: Tensor | None = None) -> Tensor:  # noqa: ARG002 - missing is 0
+    def encode(self, x: Tensor, observed: Tensor | None = None) -> Tensor:
         """The codes `(N, D)`; 0 for components that were not kept."""
-        return (x.flatten(1) - self.mean) @ self.components.T
+        centered = x.flatten(1) - self.mean
+        if observed is not None:
+            centered = centered * observed.flatten(1)
+        return centered @ self.components.T
 
     def decode(self, code: Tensor) -> Tensor:
         """The items that codes stand for."""

@@ -1,23 +1,32 @@
 """The state of a training run after an epoch, so that a killed run goes on as if nothing had been.
 
-Tensors are safetensors, the rest is JSON; no pickle. A checkpoint belongs to one fingerprint (data,
-model, options): one of another is as good as none.
+One safetensors file: tensors in its body, the rest as JSON in its header; no pickle. A checkpoint
+belongs to one fingerprint (data, model, options): one of another is as good as none.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
-import shutil
+import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import safetensors
 import safetensors.torch
 import torch
+
+from aeflow.exceptions import IntegrityError
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from torch import Tensor, nn
+    from torch import Tensor
+
+    from aeflow.config import Training
+    from aeflow.models.autoencoder import Autoencoder
+
+_GROUPS = ("weights", "best", "optimizer", "generators")
 
 
 @dataclass(frozen=True)
@@ -30,41 +39,70 @@ class Checkpoint:
     generators: dict[str, Tensor]
     facts: dict[str, Any]
 
-    def write(self, folder: Path, fingerprint: str) -> None:
+    def write(self, path: Path, fingerprint: str) -> None:
         """Put the checkpoint in the place of the one before, whole or not at all."""
-        fresh = folder.with_name(f"{folder.name}.new")
-        shutil.rmtree(fresh, ignore_errors=True)
-        fresh.mkdir(parents=True)
-        groups = {
-            "weights": self.weights,
-            "best": self.best,
-            "optimizer": self.optimizer,
-            "generators": self.generators,
-        }
         tensors = {
-            f"{group}/{k}": v.detach().cpu().contiguous()
-            for group, part in groups.items()
-            for k, v in part.items()
+            f"{group}/{name}": value.detach().cpu().contiguous()
+            for group in _GROUPS
+            for name, value in getattr(self, group).items()
         }
-        safetensors.torch.save_file(tensors, fresh / "state.safetensors")
-        text = json.dumps({"fingerprint": fingerprint, **self.facts})
-        (fresh / "facts.json").write_text(text, encoding="utf-8")
-        shutil.rmtree(folder, ignore_errors=True)
-        fresh.rename(folder)
+        text = {"fingerprint": fingerprint, "facts": json.dumps(self.facts, allow_nan=False)}
+        path.parent.mkdir(parents=True, exist_ok=True)
+        fresh = path.with_name(f"{path.name}.new")
+        with fresh.open("wb") as file:
+            file.write(safetensors.torch.save(tensors, metadata=text))
+            file.flush()
+            os.fsync(file.fileno())
+        fresh.replace(path)
 
 
-def read_checkpoint(folder: Path, fingerprint: str) -> Checkpoint | None:
-    """The checkpoint in `folder`; None where there is none of this fingerprint."""
-    if not (folder / "facts.json").is_file():
+def read_checkpoint(path: Path, fingerprint: str) -> Checkpoint | None:
+    """The checkpoint in `path`; None where there is none of this fingerprint.
+
+    Raises:
+        IntegrityError: the file is not a checkpoint, or damaged.
+    """
+    if not path.exists():
         return None
-    facts = json.loads((folder / "facts.json").read_text(encoding="utf-8"))
-    if facts.pop("fingerprint") != fingerprint:
-        return None
-    parts: dict[str, dict[str, Tensor]] = {"weights": {}, "best": {}, "optimizer": {}, "generators": {}}
-    for name, value in safetensors.torch.load_file(folder / "state.safetensors").items():
-        group, key = name.split("/", 1)
-        parts[group][key] = value
+    parts: dict[str, dict[str, Tensor]] = {group: {} for group in _GROUPS}
+    try:
+        with safetensors.safe_open(path, framework="pt") as file:
+            text = file.metadata() or {}
+            if text["fingerprint"] != fingerprint:
+                return None
+            for key in file.keys():  # noqa: SIM118 - the file is no mapping
+                group, name = key.split("/", 1)
+                parts[group][name] = file.get_tensor(key)
+            facts = json.loads(text["facts"])
+    except (safetensors.SafetensorError, KeyError, ValueError, OSError) as error:
+        msg = f"{path}: expected the checkpoint of a training run, and it cannot be read ({error})\n  Delete it; the training then begins anew."
+        raise IntegrityError(msg) from error
     return Checkpoint(**parts, facts=facts)
+
+
+def discard(path: Path) -> None:
+    """Remove the checkpoint, if there is one: what it was for has come to its end."""
+    path.unlink(missing_ok=True)
+    path.with_name(f"{path.name}.new").unlink(missing_ok=True)
+
+
+def whole_fingerprint(
+    data: str, network: Autoencoder, training: Training, *, seed: int, computed: str
+) -> str:
+    """SHA-256 of everything that the weights of a run depend on: the fingerprint of its `data`, the
+    network's options and the weights it starts from, how it is trained, and how it is `computed`."""
+    facts = [
+        data,
+        network.options,
+        list(network.item_shape),
+        training.model_dump(mode="json"),
+        seed,
+        computed,
+    ]
+    whole = hashlib.sha256(json.dumps(facts, sort_keys=True).encode())
+    for name, value in network.state_dict().items():
+        whole.update(name.encode() + value.detach().cpu().contiguous().numpy().tobytes())
+    return whole.hexdigest()
 
 
 def optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
@@ -77,14 +115,14 @@ def optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
     }
 
 
-def restore_optimizer(
-    optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor], network: nn.Module
-) -> None:
-    """Give an optimizer of `network` the state that `optimizer_tensors` told."""
-    device = next(network.parameters()).device
+def restore_optimizer(optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor]) -> None:
+    """Give an optimizer of the same parameters the state that `optimizer_tensors` told."""
+    parameters = [p for group in optimizer.param_groups for p in group["params"]]
     state: dict[int, dict[str, Tensor]] = {}
     for key, value in tensors.items():
         number, name = key.split(".", 1)
-        # AdamW counts its steps on the CPU.
-        state.setdefault(int(number), {})[name] = value if name == "step" else value.to(device)
+        like = parameters[int(number)]
+        # In the layout of the parameter, which need not be the contiguous one of the file.
+        own = torch.empty_like(like).copy_(value) if value.shape == like.shape and name != "step" else value
+        state.setdefault(int(number), {})[name] = own
     optimizer.load_state_dict({**optimizer.state_dict(), "state": state})

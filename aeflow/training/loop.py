@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import asdict, dataclass
+from math import isfinite
 from typing import TYPE_CHECKING
 
 import torch
@@ -15,7 +16,13 @@ from torch import Tensor, nn
 
 from aeflow.exceptions import InputError
 from aeflow.models.autoencoder import Autoencoder, ClosedForm, check_items
-from aeflow.training.checkpoint import Checkpoint, optimizer_tensors, read_checkpoint, restore_optimizer
+from aeflow.training.checkpoint import (
+    Checkpoint,
+    optimizer_tensors,
+    read_checkpoint,
+    restore_optimizer,
+    whole_fingerprint,
+)
 from aeflow.training.devices import choose_precision
 
 if TYPE_CHECKING:
@@ -27,7 +34,9 @@ if TYPE_CHECKING:
 
 # A larger step than this is an outlier of the batch, not a direction.
 _MAX_GRADIENT_NORM = 1.0
-_CLOSED_FORM_BATCH = 4096
+_ORDERED_BATCH = 1024
+# A small set is gone over several times an epoch, so that patience means much the same for all sizes.
+_LEAST_STEPS = 50
 
 
 @dataclass(frozen=True)
@@ -76,38 +85,52 @@ def fit_network(
     """Train `network` in place, on `device`; it ends with the weights of the best validation loss.
 
     Args:
-        network: newly built; its weights are drawn anew from `seed`.
-        train: what it learns from; validation: what stops it.
+        network: as built, or with the weights to start from.
+        train: what it learns from.
+        validation: what stops it.
         training: epochs, sizes, rates.
-        seed: decides weights and order of items.
+        seed: decides the order of items and what the network draws while it trains.
         device: where to compute.
-        checkpoint: folder for the state after each epoch; a run with the same `fingerprint` goes on
-            from there.
-        fingerprint: names data, model and options.
+        checkpoint: file for the state after each epoch; a run of the same data, model, options and
+            seed goes on from there. The caller discards it when its own work is done.
+        fingerprint: names the data.
         progress: told after each epoch.
 
     Raises:
-        InputError: an item is not what the network takes, or the loss is no longer finite.
+        InputError: there are no items, one is not what the network takes, or the loss is no longer
+            finite.
+        IntegrityError: the checkpoint is damaged.
     """
     precision = choose_precision(training.precision, device)
     begun = time.perf_counter()
-    for items in (train, validation):
-        check_items(items.take(torch.arange(min(len(items), 1)))[0], network.item_shape)
-        items.resident(device)
-    network.to(device)
+    for name, items in (("train", train), ("validation", validation)):
+        if len(items) == 0:
+            raise InputError(f"the {name} part holds no items", remedy="Give more history.")
+        check_items(items.take(torch.arange(1))[0], network.item_shape)
     if isinstance(network, ClosedForm):
-        network.fit_closed_form(_batches(train, torch.arange(len(train)), _CLOSED_FORM_BATCH))
+        # MPS has no float64.
+        exact = torch.device("cpu") if device.type == "mps" else device
+        network.to(exact).fit_closed_form(_InOrder(train.resident(exact), network.item_shape))
+        network.to(device)
         rate = len(train) / (time.perf_counter() - begun)
         return TrainingResult(
             (), 0, stopped_early=False, samples_per_second=rate, device=str(device), precision="float64"
         )
+    if checkpoint is not None:
+        computed = f"{device.type} {precision}"
+        fingerprint = whole_fingerprint(fingerprint, network, training, seed=seed, computed=computed)
     # The caller's random numbers are not touched.
-    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+    with torch.random.fork_rng(devices=range(torch.cuda.device_count()) if device.type == "cuda" else []):
         torch.manual_seed(seed)
-        for module in network.modules():
-            if hasattr(module, "reset_parameters"):
-                module.reset_parameters()
-        run = _Run(network, train, validation, training, device, precision)
+        network.to(device)
+        run = _Run(
+            network,
+            train.resident(device),
+            validation.resident(device),
+            training=training,
+            device=device,
+            precision=precision,
+        )
         return run.fit(checkpoint, fingerprint, progress, torch.Generator().manual_seed(seed))
 
 
@@ -119,6 +142,7 @@ class _Run:
         network: Autoencoder,
         train: TrainingItems,
         validation: TrainingItems,
+        *,
         training: Training,
         device: torch.device,
         precision: torch.dtype,
@@ -126,14 +150,12 @@ class _Run:
         self.network, self.train, self.validation, self.training = network, train, validation, training
         self.device, self.precision = device, precision
         self.optimizer = torch.optim.AdamW(
-            network.parameters(), lr=training.learning_rate, weight_decay=training.weight_decay, foreach=True
+            network.parameters(), lr=training.learning_rate, weight_decay=training.weight_decay, fused=True
         )
         self.history: list[EpochRecord] = []
         self.best = float("inf")
         self.best_epoch = 0
         self.best_weights = _copy(network)
-        if precision == torch.bfloat16 and len(network.item_shape) == 3:
-            network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def fit(
         self,
@@ -152,7 +174,6 @@ class _Run:
             if progress is not None:
                 progress(Progress(len(self.history), self.training.epochs, self.history[-1].validation_loss))
         self.network.load_state_dict(self.best_weights)
-        self.network.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
         elapsed = sum(r.seconds for r in self.history)
         drawn = self._drawn() * len(self.history)
         return TrainingResult(
@@ -168,17 +189,23 @@ class _Run:
         return len(self.history) - self.best_epoch >= self.training.patience_epochs
 
     def _drawn(self) -> int:
-        return min(len(self.train), self.training.max_train_windows or len(self.train))
+        wanted = max(len(self.train), _LEAST_STEPS * self.training.batch_size)
+        return min(wanted, self.training.max_train_windows or wanted)
+
+    def _order(self, order: torch.Generator) -> Tensor:
+        rounds = -(-self._drawn() // len(self.train))
+        passes = [torch.randperm(len(self.train), generator=order) for _ in range(rounds)]
+        return torch.cat(passes)[: self._drawn()]
 
     def _epoch(self, order: torch.Generator) -> None:
         begun = time.perf_counter()
-        numbers = torch.randperm(len(self.train), generator=order)[: self._drawn()]
+        numbers = self._order(order)
         self.network.train()
         total = torch.zeros((), device=self.device)
         for x, observed in _batches(self.train, numbers, self.training.batch_size):
             self.optimizer.zero_grad(set_to_none=True)
             loss, penalty = self._loss(x, observed)
-            (loss + penalty).backward()
+            (loss + penalty).backward()  # type: ignore[no-untyped-call]
             nn.utils.clip_grad_norm_(self.network.parameters(), _MAX_GRADIENT_NORM, foreach=True)
             self.optimizer.step()
             total += loss.detach() * len(x)
@@ -186,7 +213,10 @@ class _Run:
         seconds = time.perf_counter() - begun
         validation_loss = self._validation_loss()
         epoch = len(self.history) + 1
-        if not (_finite(train_loss) and _finite(validation_loss)):
+        if not (isfinite(train_loss) and isfinite(validation_loss)):
+            for items in (self.train, self.validation):
+                for x, _ in _InOrder(items):
+                    check_items(x, self.network.item_shape)
             raise InputError(
                 f"the loss is no longer finite in epoch {epoch} (training {train_loss}, validation {validation_loss})",
                 where="training",
@@ -205,7 +235,7 @@ class _Run:
         self.network.eval()
         total = torch.zeros((), dtype=torch.float64, device=self.device)
         with torch.inference_mode():
-            for x, observed in _batches(self.validation, torch.arange(len(self.validation)), 512):
+            for x, observed in _InOrder(self.validation):
                 total += self._loss(x, observed)[0].double() * len(x)
         return float(total) / len(self.validation)
 
@@ -229,7 +259,7 @@ class _Run:
     def _restore(self, saved: Checkpoint, order: torch.Generator) -> None:
         self.network.load_state_dict(saved.weights)
         self.best_weights = {k: v.to(self.device) for k, v in saved.best.items()}
-        restore_optimizer(self.optimizer, saved.optimizer, self.network)
+        restore_optimizer(self.optimizer, saved.optimizer)
         order.set_state(saved.generators["order"])
         torch.set_rng_state(saved.generators["torch"])
         if self.device.type == "cuda" and "cuda" in saved.generators:
@@ -245,6 +275,19 @@ def masked_mean_square(error: Tensor, observed: Tensor | None) -> Tensor:
     return (error.square() * observed).sum() / observed.sum().clamp_min(1)
 
 
+class _InOrder:
+    """All items in their order, batch by batch, as often as they are asked for."""
+
+    def __init__(self, items: TrainingItems, checked_shape: tuple[int, ...] | None = None) -> None:
+        self._items, self._checked_shape = items, checked_shape
+
+    def __iter__(self) -> Iterator[tuple[Tensor, Tensor | None]]:
+        for x, observed in _batches(self._items, torch.arange(len(self._items)), _ORDERED_BATCH):
+            if self._checked_shape is not None:
+                check_items(x, self._checked_shape)
+            yield x, observed
+
+
 def _batches(items: TrainingItems, numbers: Tensor, size: int) -> Iterator[tuple[Tensor, Tensor | None]]:
     for begin in range(0, len(numbers), size):
         yield items.take(numbers[begin : begin + size])
@@ -252,7 +295,3 @@ def _batches(items: TrainingItems, numbers: Tensor, size: int) -> Iterator[tuple
 
 def _copy(network: nn.Module) -> dict[str, Tensor]:
     return {name: value.detach().clone() for name, value in network.state_dict().items()}
-
-
-def _finite(value: float) -> bool:
-    return -float("inf") < value < float("inf")

@@ -1,0 +1,259 @@
+"""What every family of the catalog promises. A new catalog line is tested by itself."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import get_args
+
+import numpy as np
+import pytest
+import safetensors.torch
+import torch
+
+from aeflow.config import Model, Training
+from aeflow.exceptions import InputError
+from aeflow.models.autoencoder import Autoencoder, check_items, flops_per_item, parameter_count
+from aeflow.models.catalog import CATALOG, build
+from aeflow.training.items import ImageItems, WindowItems
+from aeflow.training.loop import fit_network
+
+SHAPES = {"images": [(1, 9, 7), (3, 8, 11), (1, 28, 28)], "series": [(7, 3), (2, 1), (16, 5)]}
+CASES = [
+    pytest.param(name, shape, id=f"{name}-{'x'.join(map(str, shape))}")
+    for name, family in CATALOG.items()
+    for kind in family.options.kinds
+    for shape in SHAPES[kind]
+]
+# One odd shape of each kind where the size makes no difference.
+FIRST_CASES = [case for case in CASES if case.values[1] in {shapes[0] for shapes in SHAPES.values()}]
+TRAINING = Training(epochs=1, batch_size=8, learning_rate=3e-3)
+
+
+@pytest.fixture(autouse=True)
+def one_thread():
+    torch.set_num_threads(1)
+
+
+def items_of(shape, count, seed=0):
+    """Items as they come in practice, images in 0..1 and windows scaled: mixtures of a few patterns."""
+    random = np.random.default_rng(seed)
+    size = (4, int(np.prod(shape)))
+    patterns = random.random(size) if len(shape) == 3 else 2 * random.standard_normal(size)
+    flat = (random.dirichlet(np.ones(4), count) @ patterns).astype(np.float32)
+    if len(shape) == 3:
+        return ImageItems(flat.reshape(count, *shape))
+    values = flat.reshape(count * shape[0], shape[1])
+    ends = np.arange(1, count + 1) * shape[0] - 1
+    return WindowItems(values, np.ones(values.shape, dtype=bool), ends, shape[0])
+
+
+def everything(items):
+    return items.take(torch.arange(len(items)))[0]
+
+
+@lru_cache
+def fitted(name, shape) -> Autoencoder:
+    """A network that several tests look at; none changes it."""
+    return fit(name, shape)
+
+
+def fit(name, shape, *, seed=0, training=TRAINING, count=24) -> Autoencoder:
+    network = build(CATALOG[name].options(), shape, seed=seed)
+    fit_network(
+        network,
+        items_of(shape, count),
+        items_of(shape, count),
+        training=training,
+        seed=seed,
+        device=torch.device("cpu"),
+    )
+    return network.eval()
+
+
+def masks(shape, count):
+    """All of it observed, and for series a part of it."""
+    if len(shape) == 3:
+        return [None]
+    return [None, torch.rand(count, *shape, generator=torch.Generator().manual_seed(1)) < 0.7]
+
+
+def test_the_catalog_holds_every_family_of_the_config():
+    union = get_args(get_args(Model)[0])
+    assert {family.options for family in CATALOG.values()} == set(union)
+    for name, family in CATALOG.items():
+        assert family.options().family == name
+
+
+@pytest.mark.parametrize(("name", "shape"), CASES)
+def test_the_output_has_the_shape_of_the_input_and_is_finite(name, shape):
+    network = fitted(name, shape)
+    x = everything(items_of(shape, 5))
+    for mask in masks(shape, 5):
+        found = network(x if mask is None else x * mask, mask)
+        assert found.items.shape == x.shape
+        assert found.items.dtype == torch.float32
+        assert found.code.shape == (5, network.code_size)
+        assert found.penalty.shape == ()
+        assert all(torch.isfinite(part).all() for part in found)
+        assert torch.equal(network.decode(network.encode(x)), network(x).items)
+
+
+@pytest.mark.parametrize(("name", "shape"), FIRST_CASES)
+def test_scoring_twice_gives_the_same_bits(name, shape):
+    network = fitted(name, shape)
+    x = everything(items_of(shape, 5))
+    assert torch.equal(network(x).items, network(x).items)
+
+
+@pytest.mark.parametrize(("name", "shape"), FIRST_CASES)
+def test_training_with_one_seed_repeats_to_the_bit(name, shape):
+    torch.manual_seed(1)
+    first = fit(name, shape).state_dict()
+    torch.manual_seed(2)
+    second = fit(name, shape).state_dict()
+    assert first.keys() == second.keys()
+    assert all(torch.equal(first[key], second[key]) for key in first)
+
+
+@pytest.mark.parametrize(("name", "shape"), [c for c in FIRST_CASES if not CATALOG[c.values[0]].closed_form])
+def test_another_seed_gives_other_weights(name, shape):
+    first, second = (fit(name, shape, seed=seed).state_dict() for seed in (0, 1))
+    assert any(not torch.equal(first[key], second[key]) for key in first)
+
+
+@pytest.mark.parametrize(("name", "shape"), FIRST_CASES)
+def test_eight_items_are_learnt_to_a_quarter_of_their_variance(name, shape):
+    training = Training(epochs=8, batch_size=8, learning_rate=3e-3, patience_epochs=8)
+    network = fit(name, shape, training=training, count=8)
+    x = everything(items_of(shape, 8))
+    error = (network(x).items - x).square().mean()
+    assert error < 0.25 * (x - x.mean(dim=0)).square().mean()
+
+
+@pytest.mark.parametrize(("name", "shape"), FIRST_CASES)
+def test_saved_and_loaded_weights_give_the_same_bits(name, shape):
+    network = fitted(name, shape)
+    state = {key: value.contiguous() for key, value in network.state_dict().items()}
+    again = build(CATALOG[name].options(), shape, seed=5)
+    again.load_state_dict(safetensors.torch.load(safetensors.torch.save(state)))
+    x = everything(items_of(shape, 5))
+    assert torch.equal(network(x).items, again.eval()(x).items)
+
+
+@pytest.mark.parametrize(("name", "shape"), FIRST_CASES)
+def test_wrong_items_are_refused_with_what_came(name, shape):
+    network = build(CATALOG[name].options(), shape)
+    x = everything(items_of(shape, 3))
+    broken = x.clone()
+    broken[1, 0] = torch.nan
+    for wrong, message in (
+        (broken, "NaN or infinite"),
+        (x / 0, "NaN or infinite"),
+        (x[:, :, :-1], "expected items of shape"),
+        (x[0], "expected items of shape"),
+        (x.double(), "expected float32 items, got torch.float64"),
+    ):
+        with pytest.raises(InputError, match=message):
+            check_items(wrong, network.item_shape)
+    check_items(x, network.item_shape)
+
+
+@pytest.mark.parametrize(("name", "shape"), FIRST_CASES)
+def test_training_refuses_items_of_another_shape_and_nan(name, shape):
+    wider = (*shape[:-1], shape[-1] + 1)
+    with pytest.raises(InputError, match="expected items of shape"):
+        fit_network(
+            build(CATALOG[name].options(), shape),
+            items_of(wider, 3),
+            items_of(wider, 3),
+            training=TRAINING,
+            seed=0,
+            device=torch.device("cpu"),
+        )
+    images = np.zeros((4, *shape), dtype=np.float32)
+    images[2, 0, 0] = np.nan
+    broken = (
+        ImageItems(images)
+        if len(shape) == 3
+        else WindowItems(
+            images.reshape(-1, shape[1]),
+            np.ones((4 * shape[0], shape[1]), dtype=bool),
+            np.arange(1, 5) * shape[0] - 1,
+            shape[0],
+        )
+    )
+    with pytest.raises(InputError, match="NaN or infinite"):
+        fit_network(
+            build(CATALOG[name].options(), shape),
+            broken,
+            items_of(shape, 3),
+            training=TRAINING,
+            seed=0,
+            device=torch.device("cpu"),
+        )
+
+
+@pytest.mark.parametrize("name", CATALOG)
+def test_a_shape_of_the_wrong_kind_is_refused(name):
+    kinds = CATALOG[name].options.kinds
+    wrong = [(4,), (1, 2, 3, 4), (0, 3), (1, 0, 3)]
+    wrong += [(7, 3)] * ("series" not in kinds) + [(1, 9, 7)] * ("images" not in kinds)
+    for shape in wrong:
+        with pytest.raises(InputError, match=f"family {name} takes"):
+            build(CATALOG[name].options(), shape)
+
+
+@pytest.mark.parametrize(("name", "shape"), FIRST_CASES)
+@pytest.mark.filterwarnings("ignore")
+def test_an_exported_program_takes_any_number_of_items(name, shape):
+    network = fitted(name, shape)
+    items = torch.export.Dim("items", min=1)
+    for mask in masks(shape, 4):
+        arguments = (everything(items_of(shape, 4)),) + ((mask,) if mask is not None else ())
+        shapes = tuple({0: items} for _ in arguments)
+        program = torch.export.export(network, arguments, dynamic_shapes=shapes).module()
+        for count in (1, 9):
+            more = tuple(a[:1].expand(count, *shape).contiguous() for a in arguments)
+            torch.testing.assert_close(program(*more).items, network(*more).items, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize(("name", "shape"), CASES)
+def test_one_item_and_a_thousand_are_reconstructed_alike(name, shape):
+    network = fitted(name, shape)
+    x = everything(items_of(shape, 1000, seed=3))
+    with torch.inference_mode():
+        together = network(x).items
+        alone = torch.cat([network(x[i : i + 1]).items for i in range(0, 1000, 250)])
+        portions = torch.cat([network(part).items for part in x.split(37)])
+    largest = together.abs().max()
+    assert (together[::250] - alone).abs().max() <= 1e-5 * largest
+    assert (together - portions).abs().max() <= 1e-5 * largest
+
+
+@pytest.mark.parametrize(("name", "shape"), FIRST_CASES)
+def test_latent_contributions_are_parts_of_a_whole(name, shape):
+    network = fitted(name, shape)
+    x = everything(items_of(shape, 24))
+    parts = network.latent_contributions(x)
+    if parts is None:
+        return
+    assert parts.shape == x.shape
+    assert (parts >= 0).all()
+    mean = parts.flatten(1).sum(dim=1).mean()
+    assert 0.5 * network.code_size < mean < 2 * network.code_size
+
+
+@pytest.mark.parametrize(("name", "shape"), CASES)
+def test_parameters_and_operations_are_counted(name, shape):
+    network = build(CATALOG[name].options(), shape)
+    assert parameter_count(network) > 0
+    assert flops_per_item(network) > 0
+
+
+@pytest.mark.parametrize(("name", "shape"), FIRST_CASES)
+def test_building_leaves_the_random_numbers_of_the_caller_alone(name, shape):
+    torch.manual_seed(3)
+    expected = torch.rand(2)
+    torch.manual_seed(3)
+    fit(name, shape)
+    assert torch.equal(torch.rand(2), expected)

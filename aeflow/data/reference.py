@@ -228,7 +228,7 @@ def _learn_images(intake: Intake, counts: BatchCounts) -> ImageReference:
     modes: set[str] = set()
     sizes: dict[str, list[int]] = {"width_px": [], "height_px": []}
     try:
-        with pq.ParquetFile(items_path(intake)) as file:
+        with pq.ParquetFile(items_path(intake), pre_buffer=False) as file:
             for rows in file.iter_batches(CHUNK_ROWS, columns=["item", "format", "mode", *sizes]):
                 formats |= set(rows.column("format").to_pylist())
                 modes |= set(rows.column("mode").to_pylist())

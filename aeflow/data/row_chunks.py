@@ -65,7 +65,8 @@ def iter_row_chunks(
     columns = ["entity", "time", "context", "values", *(["file"] if files else [])]
     numbers: dict[str, int] = {}
     try:
-        with pq.ParquetFile(intake.rows_path) as staged:
+        # Buffered ahead, pyarrow would keep all that was read of the file until its end.
+        with pq.ParquetFile(intake.rows_path, pre_buffer=False) as staged:
             for batch in staged.iter_batches(chunk_rows, columns=columns):
                 own = batch.filter(pc.invert(batch.column("context")))
                 if own.num_rows:

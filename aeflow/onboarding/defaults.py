@@ -6,6 +6,9 @@ comment in the YAML, at the key that it concerns.
 Window of a series: the first of minute, hour, day and week that holds 24 to 168 points (a cycle that
 the reader of a report thinks in, long enough to have a shape, short enough for an LSTM); else 48 points;
 never more than an eighth of an entity's training rows.
+
+Code of an autoencoder: the family's own size, but at most an eighth of the numbers of an item. One that
+has room for the whole item copies whatever it is shown, and finds nothing.
 """
 
 from __future__ import annotations
@@ -111,6 +114,11 @@ def choose_window(cadence_seconds: float | None, train_rows: int) -> tuple[int, 
     return points, why if points == _NO_CYCLE_POINTS else f"an eighth of the {train_rows} rows that train"
 
 
+def choose_code_size(numbers: int, usual: int) -> int:
+    """Numbers of the code for items of so many numbers: `usual`, or an eighth of the item."""
+    return max(2, min(usual, numbers // 8))
+
+
 def looks_normal(folder: str) -> bool:
     """Whether a folder's name says that its content is normal: good, MT_Free, anomaly-free, train."""
     return bool(_NORMAL & set(re.split(r"[^a-z]+", folder.lower())))
@@ -136,6 +144,9 @@ def _for_images(profile: ImageProfile, name: str, relative: Callable[[Path], str
         )
     by, history, items = _image_batches(profile, reasons)
     levels = min(4, max(1, int(math.log2(min(height, width))) - 2))
+    numbers = height * width * (1 if profile.grey else 3)
+    code = choose_code_size(numbers, Conv2d().code_size)
+    reasons["model.code_size"] = f"An image is {numbers} numbers."
     config = PipelineConfig(
         name=name,
         source=ImageSource(root=relative(profile.root), exclude=profile.exclude),
@@ -144,7 +155,7 @@ def _for_images(profile: ImageProfile, name: str, relative: Callable[[Path], str
         split=Split(),
         checks=Checks(),
         prepare=ImagePrepare(color="grey" if profile.grey else "rgb", height_px=height, width_px=width),
-        model=Conv2d(levels=levels),
+        model=Conv2d(levels=levels, code_size=code),
         training=Training(),
         calibration=Calibration(false_flags_per_batch=1, items_per_batch=items),
         compute=Compute(),
@@ -210,6 +221,8 @@ def _for_series(profile: TableProfile | SqlProfile, name: str, relative: Callabl
     if readings.roles.left_out:
         left_out = "; ".join(f"{column}: {reason}" for column, reason in readings.roles.left_out.items())
         reasons["source.channels"] = f"Left out are {left_out}."
+    numbers = window * len(readings.roles.channels)
+    reasons["model.code_size"] = f"A window is {numbers} numbers."
     config = PipelineConfig(
         name=name,
         source=_series_source(profile, relative),
@@ -218,7 +231,7 @@ def _for_series(profile: TableProfile | SqlProfile, name: str, relative: Callabl
         split=Split(),
         checks=Checks(),
         prepare=SeriesPrepare(cadence_seconds=cadence, window_points=window, train_stride_points=stride),
-        model=Lstm(),
+        model=Lstm(code_size=choose_code_size(numbers, Lstm().code_size)),
         training=Training(),
         calibration=Calibration(false_flags_per_batch=1),
         compute=Compute(),

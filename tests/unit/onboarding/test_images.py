@@ -1,0 +1,134 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from aeflow.config import load_config
+from aeflow.data.image_files import history_images, list_image_batches
+from aeflow.exceptions import ConfigError, SourceError
+from aeflow.onboarding import profile_images, write_config
+
+
+def save(path, *, size=(40, 24), mode="L", value=120):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.new(mode, size, value).save(path)
+
+
+def parts(root):
+    for number in range(4):
+        save(root / "good" / f"{number}.jpg", value=number)
+    for number in range(3):
+        save(root / "scratch" / f"{number}.jpg", value=90 + number)
+        save(root / "scratch" / f"{number}.png", value=255)
+    return root
+
+
+def test_counts_folders_formats_and_sizes(tmp_path):
+    found = profile_images(parts(tmp_path / "parts"))
+    assert found.images == 7
+    assert found.folders == {"good": 4, "scratch": 3}
+    assert found.formats == {"JPEG": 7}
+    assert found.median_px == (40, 24)
+    assert found.grey
+
+
+def test_a_png_beside_a_jpg_of_the_same_name_is_a_mask(tmp_path):
+    found = profile_images(parts(tmp_path / "parts"))
+    assert found.exclude == ("**/*.png",)
+    assert found.excluded == 3
+
+
+def test_png_images_without_partners_are_images(tmp_path):
+    root = parts(tmp_path / "parts")
+    save(root / "good" / "alone.png")
+    assert profile_images(root).exclude == ()
+
+
+def test_folders_of_masks_are_left_out(tmp_path):
+    save(tmp_path / "parts" / "test" / "a.png")
+    save(tmp_path / "parts" / "ground_truth" / "a_mask.png")
+    assert profile_images(tmp_path / "parts").exclude == ("**/ground_truth/**",)
+
+
+def test_three_equal_bands_are_grey_and_others_are_not(tmp_path):
+    save(tmp_path / "a" / "x.png", mode="RGB", value=(7, 7, 7))
+    assert profile_images(tmp_path / "a").grey
+    save(tmp_path / "a" / "y.png", mode="RGB", value=(7, 8, 7))
+    assert not profile_images(tmp_path / "a").grey
+
+
+def test_a_csv_that_lists_the_images_is_found_with_its_groups(tmp_path):
+    root = parts(tmp_path / "parts")
+    rows = [f"good,{n}.jpg,{n // 2}" for n in range(4)] + [f"scratch,{n}.jpg,0" for n in range(3)]
+    (root / "parts.csv").write_text("\n".join(["class,file,part", *rows]) + "\n")
+    (like,) = profile_images(root).manifests
+    assert (like.path, like.item, like.groups) == ("parts.csv", "{class}/{file}", ("part",))
+
+
+def test_files_that_cannot_be_read_are_named(tmp_path):
+    root = parts(tmp_path / "parts")
+    (root / "good" / "text.jpg").write_text("no image")
+    assert profile_images(root).unreadable == ("good/text.jpg",)
+
+
+@pytest.mark.parametrize(
+    ("prepare", "says"),
+    [
+        (lambda _: None, "nothing"),
+        (lambda root: root.write_text("x"), "a file"),
+        (lambda root: root.mkdir(), "there is none"),
+        (lambda root: (root.mkdir(), (root / "a.png").write_text("x")), "none of the 1"),
+    ],
+)
+def test_a_source_without_images_is_refused(tmp_path, prepare, says):
+    prepare(tmp_path / "parts")
+    with pytest.raises(SourceError, match=says):
+        profile_images(tmp_path / "parts")
+
+
+def test_the_config_loads_and_means_the_images_that_were_seen(tmp_path):
+    path = write_config(profile_images(parts(tmp_path / "parts")), "parts", tmp_path / "configs")
+    config = load_config(path)
+    assert list_image_batches(config) == ["good", "scratch"]
+    assert [ref.item for ref in history_images(config)] == [f"good/{n}.jpg" for n in range(4)]
+    assert config.calibration.items_per_batch == 3
+
+
+def test_a_config_that_is_there_is_kept_unless_forced(tmp_path):
+    profile = profile_images(parts(tmp_path / "parts"))
+    path = write_config(profile, "parts", tmp_path / "configs")
+    path.write_text("mine")
+    with pytest.raises(ConfigError, match="already"):
+        write_config(profile, "parts", tmp_path / "configs")
+    assert path.read_text() == "mine"
+    write_config(profile, "parts", tmp_path / "configs", force=True)
+    assert load_config(path).name == "parts"
+
+
+@pytest.mark.parametrize("name", ["Parts", "a/b", "", "../x", "x" * 64])
+def test_a_name_that_cannot_name_a_folder_is_refused(tmp_path, name):
+    profile = profile_images(parts(tmp_path / "parts"))
+    with pytest.raises(ConfigError, match="lower-case"):
+        write_config(profile, name, tmp_path / "configs")
+
+
+def test_small_images_keep_their_size_and_get_a_small_code(tmp_path):
+    save(tmp_path / "tiny" / "a.png", size=(8, 8))
+    config = load_config(write_config(profile_images(tmp_path / "tiny"), "tiny", tmp_path / "configs"))
+    assert (config.prepare.height_px, config.prepare.width_px) == (8, 8)
+    assert config.model.code_size == 8
+
+
+def test_large_images_keep_their_proportions_up_to_128_pixels(tmp_path):
+    save(tmp_path / "wide" / "a.png", size=(600, 300))
+    prepare = load_config(
+        write_config(profile_images(tmp_path / "wide"), "wide", tmp_path / "configs")
+    ).prepare
+    assert (prepare.height_px, prepare.width_px) == (128, 128)
+    save(tmp_path / "flat" / "a.png", size=(300, 150))
+    prepare = load_config(
+        write_config(profile_images(tmp_path / "flat"), "flat", tmp_path / "configs")
+    ).prepare
+    assert (prepare.height_px, prepare.width_px) == (64, 128)
+    assert np.isclose(prepare.width_px / prepare.height_px, 2)

@@ -1,0 +1,155 @@
+from __future__ import annotations
+
+import gzip
+import sqlite3
+from datetime import datetime, timedelta
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from aeflow.config import load_config
+from aeflow.data.series_intake import list_series_batches, take_in_history
+from aeflow.exceptions import ConfigError, SourceError
+from aeflow.onboarding import FROM_PATH, profile_sql, profile_table, write_config
+
+START = datetime(2026, 11, 1)  # noqa: DTZ001 - a file without offsets
+
+
+def hours(count, start=START):
+    return [(start + timedelta(hours=i)).isoformat(sep=" ") for i in range(count)]
+
+
+def write(path, header, rows, delimiter=","):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    lines = ([delimiter.join(header)] if header else []) + [delimiter.join(map(str, row)) for row in rows]
+    path.write_text("\n".join(lines) + "\n")
+    return path
+
+
+def readings(path, count=240, **kwargs):
+    rows = [(time, i % 24, (i * 7) % 5, 0) for i, time in enumerate(hours(count))]
+    return write(path, ("time", "flow", "load", "anomaly"), rows, **kwargs)
+
+
+def test_finds_delimiter_time_channels_and_cadence(tmp_path):
+    found = profile_table(readings(tmp_path / "a.csv", delimiter=";"))
+    assert (found.delimiter, found.header) == (";", True)
+    assert found.readings.roles.time == "time"
+    assert found.readings.roles.channels == ("flow", "load")
+    assert found.readings.cadence_seconds == 3600
+    assert (found.readings.rows, found.readings.whole) == (240, True)
+
+
+def test_a_label_column_is_no_channel_and_that_is_said(tmp_path):
+    found = profile_table(readings(tmp_path / "a.csv"))
+    assert "label" in found.readings.roles.left_out["anomaly"]
+    text = write_config(found, "a", tmp_path / "configs").read_text()
+    assert "Left out are anomaly: a label" in text
+
+
+def test_a_column_named_label_that_holds_measurements_stays(tmp_path):
+    rows = [(time, i, i * 0.5 % 7) for i, time in enumerate(hours(50))]
+    found = profile_table(write(tmp_path / "a.csv", ("time", "flow", "label"), rows))
+    assert "label" in found.readings.roles.channels
+
+
+def test_days_of_an_hourly_series_become_batches_with_a_window_of_a_day(tmp_path):
+    path = write_config(profile_table(readings(tmp_path / "a.csv", 720)), "a", tmp_path / "configs")
+    config = load_config(path)
+    assert (config.batch.by, config.batch.period) == ("period", "day")
+    assert config.history.last == "2026-11-21"
+    assert config.prepare.window_points == 24
+    assert list_series_batches(config)[-1] == "2026-11-30"
+
+
+def test_gaps_are_counted(tmp_path):
+    times = [*hours(30), *hours(30, START + timedelta(hours=40))]
+    found = profile_table(write(tmp_path / "a.csv", ("time", "x"), [(t, i) for i, t in enumerate(times)]))
+    (entity,) = found.readings.entities
+    assert (entity.gaps, entity.longest_gap_seconds) == (1, 11 * 3600)
+
+
+def test_names_that_come_again_and_again_are_entities(tmp_path):
+    rows = [(time, name, i) for i, time in enumerate(hours(60)) for name in ("north", "south")]
+    found = profile_table(write(tmp_path / "a.csv", ("time", "site", "x"), rows))
+    assert found.readings.roles.entity == "site"
+    assert [(e.name, e.rows) for e in found.readings.entities] == [("north", 60), ("south", 60)]
+
+
+def test_files_of_the_same_time_are_entities_and_files_in_a_row_are_one_series(tmp_path):
+    for name in ("p1", "p2"):
+        readings(tmp_path / "side" / f"{name}.csv")
+    assert profile_table(tmp_path / "side").entity_from_path
+    for day in range(2):
+        rows = [(t, i) for i, t in enumerate(hours(24, START + timedelta(days=day)))]
+        write(tmp_path / "row" / f"{day}.csv", ("time", "x"), rows)
+    assert not profile_table(tmp_path / "row").entity_from_path
+    assert profile_table(tmp_path / "row", entity=FROM_PATH).entity_from_path
+
+
+def test_rows_without_time_in_train_and_test_folders_are_batches(tmp_path):
+    for folder in ("train", "test"):
+        for name in ("m1", "m2"):
+            path = tmp_path / "data" / folder / f"{name}.txt.gz"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(
+                gzip.compress(b"".join(b"0.%d,0.5,1.%d\n" % (i % 10, i % 7) for i in range(300)))
+            )
+    found = profile_table(tmp_path / "data")
+    assert (found.header, found.folders_are_batches, found.entity_from_path) == (False, True, True)
+    config = load_config(write_config(found, "m", tmp_path / "configs"))
+    assert (config.batch.by, config.history.batches) == ("folder", ("train",))
+    intake = take_in_history(config, tmp_path / "intake")
+    assert (intake.valid, intake.entities) == (600, ("m1", "m2"))
+
+
+def test_parquet_is_read_by_its_types(tmp_path):
+    table = pa.table(
+        {"at": [START + timedelta(minutes=i) for i in range(90)], "x": [float(i) for i in range(90)]}
+    )
+    pq.write_table(table, tmp_path / "a.parquet")
+    found = profile_table(tmp_path / "a.parquet")
+    assert (found.format, found.readings.roles.time, found.readings.cadence_seconds) == ("parquet", "at", 60)
+
+
+@pytest.mark.parametrize(
+    ("header", "rows", "kwargs", "says"),
+    [
+        (("time", "name"), [(t, "x") for t in hours(5)], {}, "at least one column of numbers"),
+        (("time", "x"), [(t, 1) for t in hours(5)], {"time": "tiem"}, "'tiem'"),
+        (("time", "x"), [(t, 1) for t in hours(5)], {"time": "x"}, "ISO 8601"),
+        (("time", "x"), [(t, 1) for t in hours(5)], {"entity": "machine"}, "'machine'"),
+    ],
+)
+def test_a_table_that_does_not_fit_is_refused(tmp_path, header, rows, kwargs, says):
+    write(tmp_path / "a.csv", header, rows)
+    with pytest.raises(SourceError, match=says):
+        profile_table(tmp_path / "a.csv", **kwargs)
+
+
+@pytest.mark.parametrize("content", [None, b""])
+def test_a_table_that_is_missing_or_empty_is_refused(tmp_path, content):
+    if content is not None:
+        (tmp_path / "a.csv").write_bytes(content)
+    with pytest.raises(SourceError):
+        profile_table(tmp_path / "a.csv")
+
+
+def test_a_query_is_looked_at_with_its_bounds_wide_open(tmp_path):
+    with sqlite3.connect(tmp_path / "a.db") as database:
+        database.execute("create table readings (at text, site text, flow real)")
+        rows = [(t, site, i) for i, t in enumerate(hours(120)) for site in ("north", "south")]
+        database.executemany("insert into readings values (?, ?, ?)", rows)
+    query = tmp_path / "extract.sql"
+    query.write_text("select * from readings where datetime(at) >= :start and datetime(at) < :end")
+    found = profile_sql(query, f"sqlite:///{tmp_path / 'a.db'}")
+    roles = found.readings.roles
+    assert (roles.time, roles.entity, roles.channels) == ("at", "site", ("flow",))
+    config = load_config(write_config(found, "q", tmp_path / "configs"))
+    assert list_series_batches(config) == [f"2026-11-0{day}" for day in range(1, 6)]
+
+
+def test_a_query_that_is_missing_is_refused(tmp_path):
+    with pytest.raises(ConfigError, match="there is none"):
+        profile_sql(tmp_path / "none.sql", "sqlite:///none.db")

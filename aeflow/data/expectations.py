@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 ROWS_FACTOR = 2.0
 """A batch may hold half of the fewest rows to twice the most of the history: wide enough for holidays,
 narrow enough for a file that came twice or ended half-way."""
+MIN_BATCHES = 3
+"""Fewer batches do not show how much their sizes differ."""
 OUT_OF_ORDER_FACTOR = 2.0
 """So many times the share of late rows in the history; with none there, none is expected."""
 CADENCE_LOSS = 0.9
@@ -52,9 +54,10 @@ def expect_of_account(config: PipelineConfig, reference: Reference | None) -> tu
     out_of_order = None
     if reference is not None:
         out_of_order = OUT_OF_ORDER_FACTOR * reference.out_of_order_share
-        if reference.rows_per_batch is not None:
-            fewest = max(1, int(reference.rows_per_batch.fewest / ROWS_FACTOR))
-            most = int(reference.rows_per_batch.most * ROWS_FACTOR)
+        rows = reference.rows_per_batch
+        if rows is not None and rows.batches >= MIN_BATCHES:
+            fewest = max(1, int(rows.fewest / ROWS_FACTOR))
+            most = int(rows.most * ROWS_FACTOR)
     expected = [
         _figure("rows", fewest, most),
         _figure("quarantined_share", 0.0, config.checks.max_quarantined_share),

@@ -25,6 +25,8 @@ _QUARTER_US = 900_000_000
 class RowsPerBatch:
     """Of the batches of the history that held any: valid rows (images: files)."""
 
+    batches: int
+    """How many those are."""
     fewest: int
     median: float
     most: int
@@ -67,7 +69,7 @@ class BatchCounts:
         counts = list(self._count.values()) + self._by_period()
         if not counts:
             return None
-        return RowsPerBatch(min(counts), float(np.median(counts)), max(counts))
+        return RowsPerBatch(len(counts), min(counts), float(np.median(counts)), max(counts))
 
     def _by_period(self) -> list[int]:
         if not self._quarters:

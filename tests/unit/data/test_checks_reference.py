@@ -54,7 +54,7 @@ def test_cadence_and_rows_per_batch_are_learnt(learnt):
     assert learnt.series.cadence_seconds.tolist() == [STEP, STEP]
     assert learnt.series.regular_share == 1.0
     rows = learnt.rows_per_batch
-    assert (rows.fewest, rows.median, rows.most) == (288, 288.0, 288)
+    assert (rows.batches, rows.fewest, rows.median, rows.most) == (3, 288, 288.0, 288)
     assert (learnt.quarantined_share, learnt.out_of_order_share) == (0.0, 0.0)
 
 

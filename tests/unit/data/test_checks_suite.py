@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import tempfile
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -184,6 +185,14 @@ def test_the_account_of_a_batch_is_held_against_the_history(series, account, exp
     assert {column for _, column in failed(expect_of_account(config, reference), frame)} == expected
 
 
+def test_two_batches_tell_no_range_of_rows(series):
+    config, reference, _ = series
+    few = replace(reference, rows_per_batch=replace(reference.rows_per_batch, batches=2))
+    frame = pd.DataFrame({"rows": [1], "quarantined_share": [0.0], "out_of_order_share": [0.0]})
+    assert failed(expect_of_account(config, few), frame) == set()
+    assert failed(expect_of_account(config, reference), frame) == {("column_max_to_be_between", "rows")}
+
+
 def test_without_a_reference_a_batch_needs_a_row(series):
     config, _, _ = series
     frame = pd.DataFrame({"rows": [0], "quarantined_share": [0.0], "out_of_order_share": [0.5]})
@@ -194,7 +203,7 @@ def test_nothing_is_printed_and_nothing_is_written(series, tmp_path, monkeypatch
     config, reference, frame = series
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("HOME", str(tmp_path))
-    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    monkeypatch.setattr(tempfile, "mkdtemp", lambda *_: pytest.fail("a temporary folder was made"))
     suite._batch_definition.cache_clear()
     run_suite("test", expect_of_series(config, reference), frame)
     assert capfd.readouterr() == ("", "")

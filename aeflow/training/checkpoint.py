@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -16,7 +17,7 @@ import safetensors
 import safetensors.torch
 import torch
 
-from aeflow.exceptions import IntegrityError
+from aeflow.exceptions import StorageError
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from aeflow.config import Training
     from aeflow.models.autoencoder import Autoencoder
 
+_LOG = logging.getLogger(__name__)
 _GROUPS = ("weights", "best", "optimizer", "generators")
 
 
@@ -40,29 +42,37 @@ class Checkpoint:
     facts: dict[str, Any]
 
     def write(self, path: Path, fingerprint: str) -> None:
-        """Put the checkpoint in the place of the one before, whole or not at all."""
+        """Put the checkpoint in the place of the one before, whole or not at all.
+
+        Raises:
+            StorageError: the disk is full, or a right is missing.
+        """
         tensors = {
             f"{group}/{name}": value.detach().cpu().contiguous()
             for group in _GROUPS
             for name, value in getattr(self, group).items()
         }
         text = {"fingerprint": fingerprint, "facts": json.dumps(self.facts, allow_nan=False)}
-        path.parent.mkdir(parents=True, exist_ok=True)
         fresh = path.with_name(f"{path.name}.new")
-        with fresh.open("wb") as file:
-            file.write(safetensors.torch.save(tensors, metadata=text))
-            file.flush()
-            os.fsync(file.fileno())
-        fresh.replace(path)
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with fresh.open("wb") as file:
+                file.write(safetensors.torch.save(tensors, metadata=text))
+                file.flush()
+                os.fsync(file.fileno())
+            fresh.replace(path)
+        except OSError as error:
+            raise StorageError(
+                f"the training's checkpoint cannot be written ({error})",
+                where=str(path),
+                remedy="Free some space or mend the rights; the training goes on from the epoch before.",
+            ) from error
 
 
 def read_checkpoint(path: Path, fingerprint: str) -> Checkpoint | None:
-    """The checkpoint in `path`; None where there is none of this fingerprint.
-
-    Raises:
-        IntegrityError: the file is not a checkpoint, or damaged.
-    """
-    if not path.exists():
+    """The checkpoint in `path`; None where there is none of this fingerprint, or a damaged one: the
+    training then begins anew and ends in the same weights, so it is worth a warning, not a refusal."""
+    if not path.is_file():
         return None
     parts: dict[str, dict[str, Tensor]] = {group: {} for group in _GROUPS}
     try:
@@ -74,9 +84,9 @@ def read_checkpoint(path: Path, fingerprint: str) -> Checkpoint | None:
                 group, name = key.split("/", 1)
                 parts[group][name] = file.get_tensor(key)
             facts = json.loads(text["facts"])
-    except (safetensors.SafetensorError, KeyError, ValueError, OSError) as error:
-        msg = f"{path}: expected the checkpoint of a training run, and it cannot be read ({error})\n  Delete it; the training then begins anew."
-        raise IntegrityError(msg) from error
+    except (safetensors.SafetensorError, KeyError, ValueError) as error:
+        _LOG.warning("%s: the checkpoint is damaged (%s); the training begins anew", path, error)
+        return None
     return Checkpoint(**parts, facts=facts)
 
 

@@ -99,7 +99,7 @@ def fit_network(
     Raises:
         InputError: there are no items, one is not what the network takes, or the loss is no longer
             finite.
-        IntegrityError: the checkpoint is damaged.
+        StorageError: the checkpoint cannot be written.
     """
     precision = choose_precision(training.precision, device)
     begun = time.perf_counter()
@@ -121,7 +121,7 @@ def fit_network(
         fingerprint = whole_fingerprint(fingerprint, network, training, seed=seed, computed=computed)
     # The caller's random numbers are not touched.
     with torch.random.fork_rng(devices=range(torch.cuda.device_count()) if device.type == "cuda" else []):
-        torch.manual_seed(seed)
+        _seed(seed, device)
         network.to(device)
         run = _Run(
             network,
@@ -132,6 +132,15 @@ def fit_network(
             precision=precision,
         )
         return run.fit(checkpoint, fingerprint, progress, torch.Generator().manual_seed(seed))
+
+
+def _seed(seed: int, device: torch.device) -> None:
+    # torch.manual_seed would also seed the devices that are not used here.
+    torch.default_generator.manual_seed(seed)
+    if device.type == "cuda":
+        torch.cuda.manual_seed_all(seed)
+    elif device.type == "mps":
+        torch.mps.manual_seed(seed)
 
 
 class _Run:
@@ -174,6 +183,7 @@ class _Run:
             if progress is not None:
                 progress(Progress(len(self.history), self.training.epochs, self.history[-1].validation_loss))
         self.network.load_state_dict(self.best_weights)
+        self.network.eval()
         elapsed = sum(r.seconds for r in self.history)
         drawn = self._drawn() * len(self.history)
         return TrainingResult(
@@ -201,15 +211,15 @@ class _Run:
         begun = time.perf_counter()
         numbers = self._order(order)
         self.network.train()
-        total = torch.zeros((), device=self.device)
+        sums = _Sums(self.device)
         for x, observed in _batches(self.train, numbers, self.training.batch_size):
             self.optimizer.zero_grad(set_to_none=True)
-            loss, penalty = self._loss(x, observed)
+            loss, penalty = self._loss(x, observed, self.precision)
             (loss + penalty).backward()  # type: ignore[no-untyped-call]
             nn.utils.clip_grad_norm_(self.network.parameters(), _MAX_GRADIENT_NORM, foreach=True)
             self.optimizer.step()
-            total += loss.detach() * len(x)
-        train_loss = float(total) / len(numbers)  # waits for the device
+            sums.add(loss.detach(), x, observed)
+        train_loss = sums.mean()  # waits for the device
         seconds = time.perf_counter() - begun
         validation_loss = self._validation_loss()
         epoch = len(self.history) + 1
@@ -226,18 +236,19 @@ class _Run:
         if validation_loss < self.best:
             self.best, self.best_epoch, self.best_weights = validation_loss, epoch, _copy(self.network)
 
-    def _loss(self, x: Tensor, observed: Tensor | None) -> tuple[Tensor, Tensor]:
-        with torch.autocast(self.device.type, self.precision, enabled=self.precision != torch.float32):
+    def _loss(self, x: Tensor, observed: Tensor | None, precision: torch.dtype) -> tuple[Tensor, Tensor]:
+        with torch.autocast(self.device.type, precision, enabled=precision != torch.float32):
             found = self.network(x, observed)
         return masked_mean_square(found.items.float() - x, observed), found.penalty.float()
 
     def _validation_loss(self) -> float:
+        # In float32 whatever it trains in: that is how it will score.
         self.network.eval()
-        total = torch.zeros((), dtype=torch.float64, device=self.device)
+        sums = _Sums(self.device)
         with torch.inference_mode():
             for x, observed in _InOrder(self.validation):
-                total += self._loss(x, observed)[0].double() * len(x)
-        return float(total) / len(self.validation)
+                sums.add(self._loss(x, observed, torch.float32)[0], x, observed)
+        return sums.mean()
 
     def _state(self, order: torch.Generator) -> Checkpoint:
         generators = {"order": order.get_state(), "torch": torch.get_rng_state()}
@@ -273,6 +284,26 @@ def masked_mean_square(error: Tensor, observed: Tensor | None) -> Tensor:
     if observed is None:
         return error.square().mean()
     return (error.square() * observed).sum() / observed.sum().clamp_min(1)
+
+
+class _Sums:
+    """The mean loss per observed value of many batches, summed on the device so that none is waited for."""
+
+    def __init__(self, device: torch.device) -> None:
+        # MPS has no float64.
+        exact = torch.float32 if device.type == "mps" else torch.float64
+        self._loss = torch.zeros((), dtype=exact, device=device)
+        self._values = torch.zeros((), dtype=exact, device=device)
+
+    def add(self, loss: Tensor, x: Tensor, observed: Tensor | None) -> None:
+        """Take in the mean `loss` of one batch."""
+        values = x.numel() if observed is None else observed.sum()
+        self._loss += loss * values
+        self._values += values
+
+    def mean(self) -> float:
+        """The mean; 0 where nothing was observed."""
+        return float(self._loss / self._values.clamp_min(1))
 
 
 class _InOrder:

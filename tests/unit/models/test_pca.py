@@ -3,6 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from sklearn.decomposition import PCA
 
 from aeflow.config import Pca as PcaConfig
 from aeflow.exceptions import InputError
@@ -162,3 +163,26 @@ def test_fitting_does_not_write_into_the_items():
     network.fit_closed_form([(x, observed)])
     network.latent_contributions(x, observed)
     assert torch.equal(x, before)
+
+
+@pytest.mark.parametrize(("count", "shape"), [(150, (7, 3)), (20, (3, 9, 5))])
+def test_the_components_are_those_of_scikit_learn(count, shape):
+    x = items(count, int(np.prod(shape))).reshape(count, *shape)
+    network = fitted(x, explained_variance=0.9)
+    kept = int((network.variance > 0).sum())
+    other = PCA(n_components=kept, svd_solver="full").fit(x.flatten(1).double().numpy())
+    between = angles(network.components[:kept].double(), torch.from_numpy(other.components_))
+    assert torch.rad2deg(between).max() < 1
+    torch.testing.assert_close(
+        network.variance[:kept].double(), torch.from_numpy(other.explained_variance_), rtol=1e-5, atol=0
+    )
+
+
+@pytest.mark.parametrize("value", [0.1, 0.7, 123.456, -3e5])
+@pytest.mark.parametrize(("count", "shape"), [(3, (7, 3)), (7, (7, 3)), (1000, (4, 2))])
+def test_the_rounding_of_a_constant_is_no_variance(value, count, shape):
+    network = Pca(PcaConfig(), shape)
+    network.fit_closed_form([(part, None) for part in torch.full((count, *shape), value).split(7)])
+    assert (network.variance == 0).all()
+    parts = network.latent_contributions(torch.full((2, *shape), value + 1))
+    assert torch.equal(parts, torch.zeros_like(parts))

@@ -18,7 +18,7 @@ TORCH_WHEEL = $(firstword $(foreach folder,$(FOLDERS),$(wildcard $(folder)/torch
 PROJECT = --constraint constraints.txt --editable '.[dev,postgresql]'
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint format bench constraints clean
+.PHONY: help setup demo test lint format bench docs constraints clean
 
 help:  ## list what there is
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -66,6 +66,9 @@ format: setup  ## bring the code into its form
 
 bench: setup  ## what is measured against the machine's limit
 	$(BIN)/python -m benchmarks.throughput
+
+docs: setup  ## write the reference pages anew from the code
+	$(BIN)/python docs/generate.py
 
 # Which build of PyTorch is installed differs from machine to machine; what a CUDA build needs, it pins itself.
 constraints: setup  ## resolve constraints.txt anew, keeping what still fits (UPGRADE=--upgrade: the newest)

@@ -24,10 +24,10 @@ def _schema(kind: str, fields: list[tuple[str, pa.DataType]]) -> pa.Schema:
 _JUDGED: list[tuple[str, pa.DataType]] = [
     ("state", pa.string()),  # scored | not_scorable
     ("reason", pa.string()),  # a code of REASONS where not scorable
-    ("score", pa.float32()),
-    ("p_value", pa.float64()),  # of a score at least this high on normal data
+    ("score", pa.float32()),  # higher is more abnormal; null where not scorable
+    ("p_value", pa.float64()),  # how often normal data score at least as high
     ("severity", pa.float32()),  # 0..100; 50 is the cut
-    ("flag", pa.bool_()),
+    ("flag", pa.bool_()),  # abnormal at the cut of the promise
     ("flag_id", pa.string()),  # the row of flags.parquet that this item belongs to
     ("channel", pa.string()),  # the channel with the largest contribution
     ("contributions", _EVIDENCE),  # (C,), sum to the score
@@ -36,8 +36,8 @@ _JUDGED: list[tuple[str, pa.DataType]] = [
 SERIES_SCORES = _schema(
     "scores",
     [
-        ("entity", pa.string()),
-        ("timestamp", TIME),
+        ("entity", pa.string()),  # the machine, line or series; "" where there is one
+        ("timestamp", TIME),  # of the row, as it came
         *_JUDGED,
         ("observed", _EVIDENCE),  # (C,) in the channel's unit; null where missing
         ("expected", _EVIDENCE),  # (C,) the reconstruction in the channel's unit
@@ -49,19 +49,19 @@ IMAGE_SCORES = _schema(
     [
         ("item", pa.string()),  # path below the source's root
         ("sha256", pa.string()),  # of the file
-        ("width_px", pa.int32()),
-        ("height_px", pa.int32()),
+        ("width_px", pa.int32()),  # of the stored image
+        ("height_px", pa.int32()),  # of the stored image
         *_JUDGED,
     ],
 )
 
 _CHANNEL_SHARE = pa.struct(
     [
-        ("channel", pa.string()),
+        ("channel", pa.string()),  # its name
         ("share", pa.float32()),  # of the score, 0..1; the shares of a flag sum to 1
         ("contribution", pa.float32()),  # the contributions of a flag sum to its score
         ("observed", pa.float32()),  # series: at the peak, in the channel's unit
-        ("expected", pa.float32()),
+        ("expected", pa.float32()),  # series: at the peak, in the channel's unit
     ]
 )
 
@@ -69,8 +69,8 @@ _BOX = pa.struct(
     [
         ("x_px", pa.int32()),  # left edge in the original image
         ("y_px", pa.int32()),  # top edge
-        ("width_px", pa.int32()),
-        ("height_px", pa.int32()),
+        ("width_px", pa.int32()),  # of the box
+        ("height_px", pa.int32()),  # of the box
         ("share", pa.float32()),  # of the error map's sum that lies in the box
     ]
 )
@@ -79,8 +79,8 @@ FLAGS = _schema(
     "flags",
     [
         ("flag_id", pa.string()),  # stable over revisions: made of pipeline, batch, entity and item or start
-        ("pipeline", pa.string()),
-        ("batch", pa.string()),
+        ("pipeline", pa.string()),  # its name
+        ("batch", pa.string()),  # its id
         ("entity", pa.string()),  # "" for images
         ("item", pa.string()),  # images: path below the source's root
         ("sha256", pa.string()),  # images: of the file
@@ -89,8 +89,8 @@ FLAGS = _schema(
         ("end", TIME),  # series: last flagged point
         ("points", pa.int32()),  # series: flagged points in the event
         ("score", pa.float32()),  # series: at the peak
-        ("p_value", pa.float64()),
-        ("severity", pa.float32()),
+        ("p_value", pa.float64()),  # series: at the peak
+        ("severity", pa.float32()),  # 0..100; 50 is the cut
         ("channels", pa.list_(_CHANNEL_SHARE)),  # largest share first
         ("boxes", pa.list_(_BOX)),  # images: worst regions first
         ("image_png", pa.binary()),  # images: the item as the detector sees it, in 8 bit
@@ -102,11 +102,11 @@ FLAGS = _schema(
 QUARANTINE = _schema(
     "quarantine",
     [
-        ("batch", pa.string()),
-        ("entity", pa.string()),
+        ("batch", pa.string()),  # that it came with
+        ("entity", pa.string()),  # "" for images
         ("file", pa.string()),  # path below the source's root, or the query's file
         ("row", pa.int64()),  # 1-based data row in the file (the header is not counted); null for images
-        ("timestamp", TIME),
+        ("timestamp", TIME),  # of the row, where it could be read
         ("reason", pa.string()),  # a code of REASONS
         ("rule", pa.string()),  # the rule in words, with its limit
         ("detail", pa.string()),  # what came

@@ -1,0 +1,173 @@
+"""Writes the reference pages from the code: `make docs`. A test keeps them up to date."""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import json
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+from pydantic import BaseModel
+
+from aeflow import schemas
+from aeflow.config import PipelineConfig, json_schema
+
+FOLDER = Path(__file__).parent
+
+
+def pages() -> dict[str, str]:
+    """File name -> content of every generated page."""
+    return {
+        "pipeline.md": pipeline_page(),
+        "reports.md": reports_page(),
+        "pipeline.schema.json": json.dumps(json_schema(), indent=1, ensure_ascii=False) + "\n",
+    }
+
+
+def pipeline_page() -> str:
+    """Every key of a pipeline's YAML."""
+    lines = [
+        "# The pipeline file",
+        "",
+        "Generated from the code by `make docs`. `aeflow init` writes a complete file; every key has the default below where one",
+        "is given. Unknown keys are refused with the nearest known one. Editors complete and check the file with",
+        "[pipeline.schema.json](pipeline.schema.json): put `# yaml-language-server: $schema=<path>` on its first line.",
+        "",
+    ]
+    for name, model in _sections(PipelineConfig):
+        lines += [
+            f"## {name}",
+            "",
+            " ".join((model.__doc__ or "").split()),
+            "",
+            "| key | values | default | meaning |",
+            "|---|---|---|---|",
+        ]
+        for key, field in model.model_fields.items():
+            default = (
+                "needed" if field.is_required() else _default(field.get_default(call_default_factory=True))
+            )
+            lines.append(
+                f"| `{key}` | {_values(model, key)} | {default} | {' '.join((field.description or '').split())} |"
+            )
+        lines.append("")
+    return "\n".join(lines)
+
+
+def reports_page() -> str:
+    """Every stored table, and every reason code."""
+    meanings = _comments()
+    lines = [
+        "# Report files",
+        "",
+        f"Generated from the code by `make docs`. Schema version {schemas.VERSION}: a new column may come, none changes its meaning.",
+        "",
+        "A report lies in `<home>/reports/<pipeline>/batch=<id>/`: `scores.parquet` (every item), `flags.parquet` (one row a flagged",
+        "image or event), `summary.json`, `receipt.json`, `report.html`. Nothing in it depends on when, where or how fast it was made.",
+        "The names of the channels, in the order of the lists, stand in the Parquet metadata under `aeflow.channels`.",
+        "",
+    ]
+    tables = {
+        "scores.parquet of series": (schemas.SERIES_SCORES, "SERIES_SCORES"),
+        "scores.parquet of images": (schemas.IMAGE_SCORES, "IMAGE_SCORES"),
+        "flags.parquet": (schemas.FLAGS, "FLAGS"),
+        "quarantine": (schemas.QUARANTINE, "QUARANTINE"),
+    }
+    nested = {"channels": meanings["_CHANNEL_SHARE"], "boxes": meanings["_BOX"]}
+    for title, (schema, variable) in tables.items():
+        lines += [f"## {title}", "", "| column | type | meaning |", "|---|---|---|"]
+        for field in schema:
+            lines.append(f"| `{field.name}` | {_type(field.type)} | {meanings[variable][field.name]} |")
+            lines += [
+                f"| `{field.name}.{inner.name}` | {_type(inner.type)} | {nested[field.name][inner.name]} |"
+                for inner in _inner(field.type)
+            ]
+        lines.append("")
+    lines += ["## Reasons", "", "| code | meaning |", "|---|---|"]
+    lines += [f"| `{code}` | {meaning} |" for code, meaning in schemas.REASONS.items()]
+    return "\n".join([*lines, ""])
+
+
+def _sections(model: type[BaseModel], name: str = "(top level)") -> list[tuple[str, type[BaseModel]]]:
+    found = [(name, model)]
+    for key, field in model.model_fields.items():
+        for inner in _models(field.annotation):
+            tag = next(
+                (str(inner.model_fields[t].default) for t in ("kind", "family") if t in inner.model_fields),
+                "",
+            )
+            below = key if name == "(top level)" else f"{name}.{key}"
+            found += _sections(inner, f"{below} ({tag})" if tag else below)
+    return found
+
+
+def _models(annotation: Any) -> list[type[BaseModel]]:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return [annotation]
+    return [m for arg in getattr(annotation, "__args__", ()) for m in _models(arg)]
+
+
+def _values(model: type[BaseModel], key: str) -> str:
+    schema = model.model_json_schema()["properties"][key]
+    return _words(schema).replace("|", "\\|")
+
+
+def _words(schema: dict[str, Any]) -> str:
+    if "enum" in schema:
+        return ", ".join(f"`{value}`" for value in schema["enum"])
+    if "const" in schema:
+        return f"`{schema['const']}`"
+    if "anyOf" in schema:
+        return " or ".join(_words(one) for one in schema["anyOf"])
+    if "$ref" in schema or "oneOf" in schema or schema.get("allOf"):
+        return "section"
+    signs = {"minimum": ">=", "exclusiveMinimum": ">", "maximum": "<=", "exclusiveMaximum": "<"}
+    kind = {"null": "null", "array": "list", "object": "mapping"}.get(
+        schema.get("type", ""), schema.get("type", "any")
+    )
+    return " ".join([kind, *(f"{sign} {schema[k]:g}" for k, sign in signs.items() if k in schema)])
+
+
+def _default(value: Any) -> str:
+    if isinstance(value, BaseModel):
+        return "see its section"
+    return f"`{json.dumps(value, default=str)}`"
+
+
+def _type(kind: pa.DataType) -> str:
+    if pa.types.is_list(kind):
+        return f"list of {_type(kind.value_type)}"
+    return "struct" if pa.types.is_struct(kind) else str(kind)
+
+
+def _inner(kind: pa.DataType) -> list[pa.Field]:
+    inner = kind.value_type if pa.types.is_list(kind) else kind
+    return list(inner) if pa.types.is_struct(inner) else []
+
+
+def _comments() -> dict[str, dict[str, str]]:
+    """Variable of `schemas.py` -> column -> the comment behind it: each meaning is said in one place."""
+    source = inspect.getsource(schemas)
+    lines = source.splitlines()
+    found: dict[str, dict[str, str]] = {}
+    for statement in ast.parse(source).body:
+        target = (
+            statement.targets[0] if isinstance(statement, ast.Assign) else getattr(statement, "target", None)
+        )
+        if not isinstance(target, ast.Name):
+            continue
+        own = found.setdefault(target.id, {})
+        for node in ast.walk(statement):
+            if isinstance(node, ast.Starred) and isinstance(node.value, ast.Name):
+                own |= found[node.value.id]
+            if isinstance(node, ast.Tuple) and len(node.elts) == 2 and isinstance(node.elts[0], ast.Constant):
+                comment = lines[node.lineno - 1].partition("  # ")[2]
+                own[str(node.elts[0].value)] = comment.replace("|", "or")
+    return found
+
+
+if __name__ == "__main__":
+    for page, content in pages().items():
+        (FOLDER / page).write_text(content, encoding="utf-8")

@@ -285,7 +285,7 @@ def test_real_test_rows_are_graded_and_keep_the_order(shared_data, tmp_path):
         "kind": "table",
         "path": "data",
         "header": False,
-        "channels": [f"c{i:02d}" for i in range(1, 39)],
+        "channels": [f"c{i:02d}" for i in range(1, 11)],
     }
     config = given_.pipeline(tmp_path, history={"batches": ["history"]})
     stored = config.model_dump(mode="json") | {
@@ -301,5 +301,5 @@ def test_real_test_rows_are_graded_and_keep_the_order(shared_data, tmp_path):
     assert checks.rows_seen == checks.rows > 20_000
     assert {f.column for f in checks.failed} <= set(config.channels)
     grades = [g.grade for g in checks.grades]
-    assert len(grades) == 38
-    assert grades.count("HIGH") >= 19
+    assert len(grades) == 10
+    assert grades.count("HIGH") >= 5

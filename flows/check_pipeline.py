@@ -5,9 +5,9 @@ from __future__ import annotations
 import tempfile
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from aeflow.config import PipelineConfig, load_config
+from aeflow.config import load_config
 from aeflow.data.take_in import Context, history_batches, list_batches, take_in
 from aeflow.exceptions import SourceError
 from aeflow.settings import home_for

@@ -39,7 +39,9 @@ def run_demo(folder: Path, *, tell: Callable[[str], None]) -> None:
     tell("Series: a water-flow meter, hourly (river), with stretches that its documentation calls abnormal.")
     _run(write_series(folder), tell)
     tell("")
-    tell(f"Done in {time.monotonic() - begun:.0f} s. Open a report in a browser, or go on by hand in {folder}:")
+    tell(
+        f"Done in {time.monotonic() - begun:.0f} s. Open a report in a browser, or go on by hand in {folder}:"
+    )
     tell(f"  cd {folder}; aeflow status digits; aeflow report water; aeflow models digits")
 
 
@@ -77,7 +79,9 @@ def _tell_batches(summaries: Sequence[tuple[Summary, Path]], tell: Callable[[str
     for summary, folder in sorted(flagged, key=lambda pair: -pair[0].top_flags[0].severity)[:_SHOWN_FLAGS]:
         worst = pq.read_table(folder / "flags.parquet").slice(0, 1).to_pylist()[0]
         what = worst["item"] or f"{worst['start']:%Y-%m-%d %H:%M} to {worst['end']:%Y-%m-%d %H:%M}"
-        tell(f"    batch {summary.batch}: {summary.flags} flagged, worst {what}, severity {worst['severity']:.0f}")
+        tell(
+            f"    batch {summary.batch}: {summary.flags} flagged, worst {what}, severity {worst['severity']:.0f}"
+        )
         tell(f"      {folder / 'report.html'}")
 
 

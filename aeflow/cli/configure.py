@@ -39,6 +39,7 @@ def init(
     force: Annotated[bool, typer.Option("--force", help="Replace the config that is there.")] = False,
 ) -> None:
     """Look at the data and write configs/NAME.yaml, complete and commented."""
+    from aeflow.exceptions import InputError
     from aeflow.onboarding import (
         ImageProfile,
         SqlProfile,
@@ -48,7 +49,6 @@ def init(
         profile_table,
         write_config,
     )
-    from aeflow.exceptions import InputError
     from aeflow.settings import home_for, prepare_environment
 
     target = Path("configs") / f"{name}.yaml"

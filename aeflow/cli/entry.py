@@ -11,10 +11,10 @@ from pathlib import Path
 # Rich's own rendering of --help costs 60 ms and breaks lines in narrow terminals.
 os.environ.setdefault("TYPER_USE_RICH", "0")
 
-import typer  # noqa: E402
+import typer
 
-from aeflow.cli import configure, detectors, nightly  # noqa: E402
-from aeflow.exceptions import AeflowError  # noqa: E402
+from aeflow.cli import configure, detectors, nightly
+from aeflow.exceptions import AeflowError
 
 _YOURS, _OURS = 2, 1
 _OF_THE_MACHINE = {errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOENT}

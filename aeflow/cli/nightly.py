@@ -33,10 +33,10 @@ def score(
     json: JsonOption = False,
 ) -> None:
     """Score batches and publish their reports. Running it again changes nothing that was right."""
+    from aeflow.backlog import choose_batches
     from aeflow.cli.output import print_json
     from aeflow.cli.progress import progress_bar
     from aeflow.exceptions import UserError
-    from aeflow.backlog import choose_batches
     from flows.io_tasks import run
     from flows.score_batch import score_batch
 
@@ -68,8 +68,8 @@ def score(
 
 def status(config: ConfigArgument, json: JsonOption = False) -> None:
     """Show every batch and its state: published, refused, failed, running, missing."""
-    from aeflow.cli.output import print_json, print_table
     from aeflow.backlog import read_status
+    from aeflow.cli.output import print_json, print_table
 
     rows = read_status(open_pipeline(config))
     if json:
@@ -109,8 +109,8 @@ def quarantine(
     json: JsonOption = False,
 ) -> None:
     """Show what was set aside, why and where; --replay scores those batches again."""
-    from aeflow.cli.output import print_json, print_table
     from aeflow.backlog import read_quarantine
+    from aeflow.cli.output import print_json, print_table
 
     path = open_pipeline(config)
     rows = read_quarantine(path, batch)
@@ -157,8 +157,8 @@ def _replay(config: Path, batches: list[str]) -> None:
 
 
 def _report_folder(config: Path, batch: str | None) -> Path:
-    from aeflow.exceptions import BatchNotFound
     from aeflow.backlog import paths_of
+    from aeflow.exceptions import BatchNotFound
 
     paths = paths_of(config)
     published = paths.published()

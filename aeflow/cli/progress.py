@@ -31,7 +31,11 @@ def progress_bar(what: str) -> Iterator[Callable[[float, str], None]]:
     )
     with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task(what, total=1.0, note="")
-        yield lambda share, note="": bar.update(task, completed=share, note=note)
+
+        def show(share: float, note: str = "") -> None:
+            bar.update(task, completed=share, note=note)
+
+        yield show
 
 
 def _lines(what: str) -> Callable[[float, str], None]:
@@ -40,7 +44,7 @@ def _lines(what: str) -> Callable[[float, str], None]:
     def say(share: float, note: str = "") -> None:
         nonlocal said
         now = time.monotonic()
-        if now - said < _QUIET_SECONDS or share <= 0:
+        if now - said < _QUIET_SECONDS or not 0 < share < 1:
             return
         said = now
         left = (now - begun) * (1 - share) / share

@@ -11,7 +11,6 @@ from pydantic import Field
 
 from aeflow.config.base import Section
 
-
 Kind = Literal["images", "series"]
 
 

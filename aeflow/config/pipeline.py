@@ -46,7 +46,7 @@ class PipelineConfig(Section):
 
     @property
     def kind(self) -> Kind:
-        """images or series."""
+        """Images or series."""
         return "images" if isinstance(self.source, ImageSource) else "series"
 
     @property
@@ -65,7 +65,7 @@ class PipelineConfig(Section):
     def at(self, folder: Path) -> Self:
         """The same config, its relative paths starting at `folder`."""
         moved = self.model_copy()
-        moved._folder = folder
+        moved._folder = folder  # noqa: SLF001 - our own, of a copy
         return moved
 
     @model_validator(mode="after")

@@ -64,7 +64,7 @@ class TableSource(Section):
     """False: the columns are named c01, c02, ..."""
     time_column: str | None = None
     """None: the rows carry no time; they are numbered from `first_time` in steps of the cadence."""
-    first_time: datetime = datetime(2000, 1, 1)
+    first_time: datetime = datetime(2000, 1, 1)  # noqa: DTZ001 - in the pipeline's zone, as all naive times
     """Time of the first row where rows carry none."""
     entity_column: str | None = None
     """The column that names the machine, line or series of a row. None: there is only one."""

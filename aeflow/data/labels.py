@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 from PIL import Image
 
 from aeflow.data.readings import read_times
@@ -21,7 +22,6 @@ from aeflow.exceptions import SourceError
 if TYPE_CHECKING:
     from pathlib import Path
 
-    import pyarrow as pa
     from numpy.typing import NDArray
 
     from aeflow.config import Kind
@@ -107,8 +107,7 @@ def _masks(table: pd.DataFrame, path: Path) -> dict[str, Path]:
 
 
 def _times(table: pd.DataFrame, path: Path, time_zone: str) -> tuple[tuple[str, int], ...]:
-    column: pa.Array = _as_arrow(table["timestamp"])
-    times = read_times(column, time_zone, where=f"{path}, timestamp")
+    times = read_times(pa.Array.from_pandas(table["timestamp"]), time_zone, where=f"{path}, timestamp")
     if not times.readable.all():
         row = int(np.flatnonzero(~times.readable)[0])
         raise SourceError(
@@ -116,9 +115,3 @@ def _times(table: pd.DataFrame, path: Path, time_zone: str) -> tuple[tuple[str, 
         )
     entities = table["entity"].astype(str) if "entity" in table.columns else [""] * len(table)
     return tuple(zip(entities, times.us.tolist(), strict=True))
-
-
-def _as_arrow(column: pd.Series) -> pa.Array:
-    import pyarrow  # noqa: PLC0415 - only here
-
-    return pyarrow.Array.from_pandas(column)

@@ -12,8 +12,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-import numpy as np
-
 from aeflow.config import SeriesPrepare
 from aeflow.data.series import context_points
 from aeflow.data.take_in import Context

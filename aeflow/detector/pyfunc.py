@@ -8,7 +8,7 @@ the promise need the pipeline.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import mlflow
 import numpy as np
@@ -16,9 +16,11 @@ import torch
 from mlflow.pyfunc import PythonModel
 
 from aeflow.data.series import SeriesInputs
-from aeflow.detector.detector import Detector
 from aeflow.detector.storage import load
 from aeflow.models.autoencoder import check_items
+
+if TYPE_CHECKING:
+    from aeflow.detector.detector import Detector
 
 
 class DetectorModel(PythonModel):  # type: ignore[misc]

@@ -37,7 +37,7 @@ def test_every_command_is_in_the_readme_and_no_other():
     assert documented == set(typer.main.get_command(app).commands)
 
 
-@pytest.mark.parametrize("page", sorted(p.name for p in (ROOT / "docs").glob("*.md")) + ["README.md"])
+@pytest.mark.parametrize("page", [*sorted(p.name for p in (ROOT / "docs").glob("*.md")), "README.md"])
 def test_links_lead_somewhere(page):
     path = ROOT / "README.md" if page == "README.md" else ROOT / "docs" / page
     text = path.read_text(encoding="utf-8")

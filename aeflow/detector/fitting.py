@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from aeflow.config import dump_json
 from aeflow.data.reference import learn_reference
 from aeflow.data.splits import TEST
 from aeflow.detector import image_fitting, series_fitting
@@ -91,6 +93,8 @@ def fit(
         DetectorError: a part of the history is too short.
     """
     config = config.model_copy(update={"model": model}).at(config.folder)
+    # A checkpoint is that of this very run: the data, the model, and how it is trained.
+    run_name = hashlib.sha256(f"{data.fitted_on.digest}\n{dump_json(config)}".encode()).hexdigest()
     if isinstance(data.history, ImageHistory):
         images = image_fitting.fit_images(
             config,
@@ -98,7 +102,7 @@ def fit(
             data.history,
             items_per_batch=data.items_per_batch,
             device=device,
-            fingerprint=data.fitted_on.digest,
+            fingerprint=run_name,
             checkpoint=checkpoint,
             progress=progress,
         )
@@ -111,7 +115,7 @@ def fit(
             data.history,
             items_per_batch=data.items_per_batch,
             device=device,
-            fingerprint=data.fitted_on.digest,
+            fingerprint=run_name,
             checkpoint=checkpoint,
             progress=progress,
         )

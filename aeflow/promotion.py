@@ -67,8 +67,9 @@ def _at_least(one: Figures, other: Figures) -> bool:
 def _against(challenger: Figures, other: Figures, name: str) -> str:
     if challenger.planted_auroc is None or other.planted_auroc is None:
         return f"It could not be compared with {name}: split.test leaves no held-out items."
-    verdict = "finds at least as many of" if _at_least(challenger, other) else "finds fewer of"
-    return (
-        f"It {verdict} the planted faults as {name} "
-        f"(AUROC {challenger.planted_auroc:.3f} against {other.planted_auroc:.3f})."
+    verdict = (
+        "tells planted faults apart as well as"
+        if _at_least(challenger, other)
+        else "tells fewer planted faults apart than"
     )
+    return f"It {verdict} {name} (AUROC {challenger.planted_auroc:.3f} against {other.planted_auroc:.3f})."

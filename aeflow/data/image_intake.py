@@ -204,7 +204,7 @@ def _look_at(root: Path, ref: ImageRef, max_pixels: int) -> _Row | SetAside:
 
 def _rows_of(intake: Intake, columns: Sequence[str]) -> Iterator[tuple[Any, ...]]:
     try:
-        with pq.ParquetFile(items_path(intake)) as file:
+        with pq.ParquetFile(items_path(intake), pre_buffer=False) as file:
             for part in file.iter_batches(_ROWS_A_WRITE, columns=list(columns)):
                 yield from zip(*(part.column(name).to_pylist() for name in columns), strict=True)
     except OSError as error:

@@ -282,7 +282,7 @@ def _entity_runs(
     rows: Path,
 ) -> Iterator[tuple[str, NDArray[np.int64], NDArray[np.float64], NDArray[np.bool_]]]:
     """Runs of consecutive rows of one entity: name, times (R,), values (R, C), context (R,)."""
-    with pq.ParquetFile(rows) as file:
+    with pq.ParquetFile(rows, pre_buffer=False) as file:
         for batch in file.iter_batches(_READ_ROWS, columns=["entity", "time", "values", "context"]):
             yield from _runs_of(batch)
 

@@ -132,7 +132,7 @@ def series_cards(
 
 def _first_rows(flags: Path, limit: int, columns: list[str] | None = None) -> Iterator[dict[str, Any]]:
     """The first rows, a few at a time: their pictures are large."""
-    with pq.ParquetFile(flags) as file:
+    with pq.ParquetFile(flags, pre_buffer=False) as file:
         batches = file.iter_batches(_ROWS_WITH_PICTURES, columns=columns)
         yield from islice((row for batch in batches for row in batch.to_pylist()), limit)
 
@@ -146,7 +146,7 @@ def _expect_scored(found: Collection[str], flagged: list[str], scores: Path) -> 
 
 def _sizes(scores: Path, items: set[str]) -> dict[str, tuple[int, int]]:
     found: dict[str, tuple[int, int]] = {}
-    with pq.ParquetFile(scores) as file:
+    with pq.ParquetFile(scores, pre_buffer=False) as file:
         for batch in file.iter_batches(columns=["item", "width_px", "height_px", "flag"]):
             for row in batch.filter(pc.fill_null(batch.column("flag"), fill_value=False)).to_pylist():
                 if row["item"] in items:

@@ -169,7 +169,7 @@ def _listed(flags: Path, zone: str) -> list[dict[str, Any]]:
     """The first flags as rows of the table."""
     columns = ["flag_id", "entity", "item", "start", "severity", "p_value", "channels"]
     rows: list[dict[str, Any]] = []
-    with pq.ParquetFile(flags) as file:
+    with pq.ParquetFile(flags, pre_buffer=False) as file:
         for batch in file.iter_batches(_LISTED, columns=columns):
             rows += batch.slice(0, _LISTED - len(rows)).to_pylist()
             if len(rows) == _LISTED:
@@ -191,7 +191,7 @@ def _by_entity(flags: Path) -> list[dict[str, Any]]:
     """The entities with most flags: name, flags, highest severity, share of the largest count."""
     counts: Counter[str] = Counter()
     highest: dict[str, float] = {}
-    with pq.ParquetFile(flags) as file:
+    with pq.ParquetFile(flags, pre_buffer=False) as file:
         for batch in file.iter_batches(columns=["entity", "severity"]):
             for row in batch.to_pylist():
                 counts[row["entity"]] += 1

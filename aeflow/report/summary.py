@@ -241,7 +241,7 @@ def _count_flags(path: Path) -> _FlagCount:
     flags = rows = 0
     entities: set[str] = set()
     top: list[TopFlag] = []
-    with pq.ParquetFile(path) as file:
+    with pq.ParquetFile(path, pre_buffer=False) as file:
         for batch in file.iter_batches(columns=columns):
             flags += len(batch)
             # An image is one row of the scores; an event is as many as it has points.

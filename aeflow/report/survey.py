@@ -84,7 +84,7 @@ def survey_scores(path: Path) -> Survey:
     severities = np.zeros(SEVERITY_BINS, dtype=np.int64)
     flagged = 0
     cut = _Cut()
-    with pq.ParquetFile(path) as file:
+    with pq.ParquetFile(path, pre_buffer=False) as file:
         for batch in file.iter_batches(_ROWS_AT_ONCE, columns=columns):
             has_score = pc.equal(batch.column("state"), schemas.SCORED)
             with_score = batch.filter(has_score)

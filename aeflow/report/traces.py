@@ -71,7 +71,7 @@ def read_traces(
     }
     wanted = sorted(growing.values(), key=lambda trace: trace.first)
     begin = 0
-    with pq.ParquetFile(scores) as file:
+    with pq.ParquetFile(scores, pre_buffer=False) as file:
         for group in range(file.num_row_groups):
             rows = file.metadata.row_group(group).num_rows
             here = [trace for trace in wanted if trace.first < begin + rows and begin < trace.end]
@@ -99,7 +99,7 @@ def _spans(scores: Path, flags: set[str], context_points: int) -> dict[str, tupl
     entity_begins: list[int] = []
     last_entity: str | None = None
     begin = 0
-    with pq.ParquetFile(scores) as file:
+    with pq.ParquetFile(scores, pre_buffer=False) as file:
         for batch in file.iter_batches(_ROWS_AT_ONCE, columns=["entity", "flag_id"]):
             if not len(batch):
                 continue

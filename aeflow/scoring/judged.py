@@ -100,7 +100,7 @@ def rows_at(path: Path, rows: NDArray[np.int64]) -> dict[int, dict[str, Any]]:
     found: dict[int, dict[str, Any]] = {}
     if rows.size == 0:
         return found
-    with pq.ParquetFile(path) as file:
+    with pq.ParquetFile(path, pre_buffer=False) as file:
         for batch in file.iter_batches(_ROWS_PER_GROUP):
             here = rows[np.searchsorted(rows, begin) : np.searchsorted(rows, begin + len(batch))]
             found |= zip(here.tolist(), batch.take(pa.array(here - begin)).to_pylist(), strict=True)
@@ -128,7 +128,7 @@ def write_verdicts(
         severity: of p-values at the batch's cut.
     """
     begin = 0
-    with pq.ParquetFile(first_pass) as file, table_writer(final, schema) as writer:
+    with pq.ParquetFile(first_pass, pre_buffer=False) as file, table_writer(final, schema) as writer:
         for batch in file.iter_batches(_ROWS_PER_GROUP):
             low, high = np.searchsorted(rows, [begin, begin + len(batch)])
             here = rows[low:high] - begin

@@ -48,7 +48,7 @@ def iter_quarantine(path: Path) -> Iterator[pa.RecordBatch]:
         return
     with storage_errors(path, "read the quarantine"):
         try:
-            with pq.ParquetFile(path) as file:
+            with pq.ParquetFile(path, pre_buffer=False) as file:
                 if not file.schema_arrow.equals(QUARANTINE):
                     msg = f"{path} has not the columns of a quarantine; score the batch again"
                     raise IntegrityError(msg)

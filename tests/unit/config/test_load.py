@@ -1,0 +1,139 @@
+"""A config is complete and right, or refused with one message that says how to mend it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import yaml
+from pydantic import ValidationError
+
+from aeflow.config import PipelineConfig, dump_json, find_config, json_schema, load_config
+from aeflow.exceptions import ConfigError
+
+SERIES = {
+    "name": "pump",
+    "source": {"kind": "table", "path": "data", "time_column": "time", "channels": ["flow", "heat"]},
+    "batch": {"by": "period"},
+    "prepare": {"kind": "series", "cadence_seconds": 60},
+    "model": {"family": "lstm"},
+    "calibration": {"false_flags_per_batch": 2},
+}
+IMAGES = {
+    "name": "tiles",
+    "source": {"kind": "images", "root": "pictures"},
+    "batch": {"by": "folder"},
+    "prepare": {"kind": "images"},
+    "model": {"family": "conv2d"},
+    "calibration": {"false_discovery_rate": 0.1},
+}
+
+
+def written(folder: Path, content: dict) -> Path:
+    path = folder / "p.yaml"
+    path.write_text(yaml.safe_dump(content), encoding="utf-8")
+    return path
+
+
+def changed(base: dict, path: str, value: object) -> dict:
+    content = yaml.safe_load(yaml.safe_dump(base))
+    at = content
+    *way, last = path.split(".")
+    for key in way:
+        at = at.setdefault(key, {})
+    at[last] = value
+    return content
+
+
+def test_a_config_is_loaded_with_the_folder_its_paths_start_from(tmp_path):
+    config = load_config(written(tmp_path, SERIES))
+    assert config.folder == tmp_path
+    assert config.kind == "series"
+    assert config.channels == ("flow", "heat")
+    assert load_config(written(tmp_path, IMAGES)).channels == ("grey",)
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "says"),
+    [
+        ("colour", 1, "colour: there is no such key"),
+        ("source.chanels", ["a"], "did you mean 'channels'?"),
+        ("training.epoch", 3, "did you mean 'epochs'?"),
+        ("prepare.window_point", 3, "did you mean 'window_points'?"),
+        ("training.epochs", 0, "training.epochs: input should be greater than or equal to 1, got 0"),
+        ("model.family", "lstn", "lstm"),
+        ("batch.time_zone", "Berlin", "IANA time zone"),
+        ("split", {"train": 0.5}, "must be 1"),
+        ("checks.limits", {"flow": [3, 1]}, "low < high"),
+        ("checks.limits", {"fluw": [0, 1]}, "no channels of"),
+        ("calibration", {}, "exactly one promise"),
+        ("calibration.false_discovery_rate", 0.1, "exactly one promise"),
+        ("model", {"family": "conv2d"}, "takes images, not series"),
+        ("prepare", {"kind": "images"}, "needs prepare.kind series"),
+        ("batch.by", "manifest", "manifest is for images"),
+        ("prepare.resample", "mean", None),
+        ("prepare", {"kind": "series", "resample": "mean", "cadence_seconds": 7}, "divides an hour"),
+        ("source.entity_from_path", True, None),
+        ("name", "Pump 1", "name: string should match pattern"),
+    ],
+)
+def test_each_wrong_entry_is_refused_with_its_place(tmp_path, path, value, says):
+    content = changed(SERIES, path, value)
+    if says is None:
+        assert load_config(written(tmp_path, content)).name == "pump"
+        return
+    with pytest.raises(ConfigError) as refused:
+        load_config(written(tmp_path, content))
+    assert says in str(refused.value)
+    assert "p.yaml" in str(refused.value)
+
+
+def test_all_wrong_entries_are_told_at_once(tmp_path):
+    content = changed(changed(SERIES, "zebra", 1), "training.epochs", -1)
+    with pytest.raises(ConfigError, match="2 entries are not valid"):
+        load_config(written(tmp_path, content))
+
+
+@pytest.mark.parametrize("text", ["", "- a\n- b\n", "a: [1\n", "just text"])
+def test_what_is_no_mapping_is_refused(tmp_path, text):
+    path = tmp_path / "p.yaml"
+    path.write_text(text, encoding="utf-8")
+    with pytest.raises(ConfigError):
+        load_config(path)
+
+
+def test_a_config_that_is_not_there_names_those_that_are(tmp_path):
+    (tmp_path / "pumps.yaml").write_text("x: 1", encoding="utf-8")
+    with pytest.raises(ConfigError, match="Did you mean 'pumps'"):
+        find_config("pump", configs=tmp_path)
+
+
+def test_a_name_or_a_path_finds_the_config(tmp_path):
+    path = written(tmp_path, SERIES)
+    assert find_config("p", configs=tmp_path) == path.resolve()
+    assert find_config(str(path)) == path.resolve()
+
+
+def test_a_config_cannot_be_changed():
+    config = PipelineConfig.model_validate(SERIES)
+    with pytest.raises(ValidationError, match="frozen"):
+        config.seed = 3  # type: ignore[misc]
+
+
+def test_the_canonical_text_holds_every_key_and_depends_on_values_alone():
+    one = PipelineConfig.model_validate(SERIES)
+    other = PipelineConfig.model_validate(dict(reversed(list(SERIES.items()))))
+    assert dump_json(one) == dump_json(other)
+    assert PipelineConfig.model_validate_json(dump_json(one)) == one
+
+
+def test_the_schema_knows_every_section():
+    assert set(json_schema()["properties"]) == set(PipelineConfig.model_fields)
+
+
+@pytest.mark.parametrize("path", sorted(Path("configs").glob("*.yaml")), ids=lambda p: p.stem)
+def test_the_shipped_configs_are_complete(path):
+    config = load_config(path)
+    given = yaml.safe_load(path.read_text(encoding="utf-8"))
+    assert config.name == path.stem
+    assert set(given) == set(PipelineConfig.model_fields)

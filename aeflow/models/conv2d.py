@@ -5,8 +5,8 @@ leave checkerboards that look like defects (Odena, Dumoulin and Olah, "Deconvolu
 artifacts", Distill 2016). Group normalisation: unlike batch normalisation it makes no item's output
 depend on the others. The output is not squashed: what lies outside 0..1 is an error.
 
-Weights lie channels last: on a CPU without AMX that made inference and training two to six times
-as fast, above all the upsampling; it is the layout that GPUs want too.
+Weights lie channels last, the layout that GPUs want; on a CPU without AMX it made training on 28 x 28
+about 15 % faster.
 """
 
 from __future__ import annotations

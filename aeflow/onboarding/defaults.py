@@ -119,6 +119,12 @@ def choose_code_size(numbers: int, usual: int) -> int:
     return max(2, min(usual, numbers // 8))
 
 
+def choose_batch_size(items: int) -> int:
+    """Items of a training step: a power of two from 8 to 64, so that an epoch of few items has some
+    twenty steps all the same."""
+    return int(min(64, max(8, 2 ** int(math.log2(max(items, 1) / 20 + 1)))))
+
+
 def looks_normal(folder: str) -> bool:
     """Whether a folder's name says that its content is normal: good, MT_Free, anomaly-free, train."""
     return bool(_NORMAL & set(re.split(r"[^a-z]+", folder.lower())))
@@ -147,6 +153,9 @@ def _for_images(profile: ImageProfile, name: str, relative: Callable[[Path], str
     numbers = height * width * (1 if profile.grey else 3)
     code = choose_code_size(numbers, Conv2d().code_size)
     reasons["model.code_size"] = f"An image is {numbers} numbers."
+    learnt = sum(profile.folders[folder] for folder in history.batches) or profile.images
+    batch_size = choose_batch_size(round(learnt * Split().train))
+    reasons["training.batch_size"] = f"About {round(learnt * Split().train)} images train."
     config = PipelineConfig(
         name=name,
         source=ImageSource(root=relative(profile.root), exclude=profile.exclude),
@@ -156,7 +165,7 @@ def _for_images(profile: ImageProfile, name: str, relative: Callable[[Path], str
         checks=Checks(),
         prepare=ImagePrepare(color="grey" if profile.grey else "rgb", height_px=height, width_px=width),
         model=Conv2d(levels=levels, code_size=code),
-        training=Training(),
+        training=Training(batch_size=batch_size),
         calibration=Calibration(false_flags_per_batch=1, items_per_batch=items),
         compute=Compute(),
         report=Report(),

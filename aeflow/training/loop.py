@@ -35,8 +35,6 @@ if TYPE_CHECKING:
 # A larger step than this is an outlier of the batch, not a direction.
 _MAX_GRADIENT_NORM = 1.0
 _ORDERED_BATCH = 1024
-# A small set is gone over several times an epoch, so that patience means much the same for all sizes.
-_LEAST_STEPS = 50
 
 
 @dataclass(frozen=True)
@@ -199,17 +197,11 @@ class _Run:
         return len(self.history) - self.best_epoch >= self.training.patience_epochs
 
     def _drawn(self) -> int:
-        wanted = max(len(self.train), _LEAST_STEPS * self.training.batch_size)
-        return min(wanted, self.training.max_train_windows or wanted)
-
-    def _order(self, order: torch.Generator) -> Tensor:
-        rounds = -(-self._drawn() // len(self.train))
-        passes = [torch.randperm(len(self.train), generator=order) for _ in range(rounds)]
-        return torch.cat(passes)[: self._drawn()]
+        return min(len(self.train), self.training.max_train_windows or len(self.train))
 
     def _epoch(self, order: torch.Generator) -> None:
         begun = time.perf_counter()
-        numbers = self._order(order)
+        numbers = torch.randperm(len(self.train), generator=order)[: self._drawn()]
         self.network.train()
         sums = _Sums(self.device)
         for x, observed in _batches(self.train, numbers, self.training.batch_size):

@@ -10,7 +10,6 @@ from torch import nn
 from aeflow.config import Conv2d, Lstm, Pca, Training
 from aeflow.exceptions import InputError, StorageError
 from aeflow.models.catalog import build
-from aeflow.training import loop
 from aeflow.training.checkpoint import discard
 from aeflow.training.devices import bfloat16_ok
 from aeflow.training.items import ImageItems, WindowItems
@@ -24,11 +23,6 @@ TRAINING = Training(epochs=4, batch_size=16, patience_epochs=9, learning_rate=3e
 @pytest.fixture(autouse=True)
 def one_thread():
     torch.set_num_threads(1)
-
-
-@pytest.fixture(autouse=True)
-def short_epochs(monkeypatch):
-    monkeypatch.setattr(loop, "_LEAST_STEPS", 1)
 
 
 def windows(count, seed=0, observed=0.9):
@@ -218,24 +212,6 @@ def test_at_most_max_train_windows_are_drawn_in_an_epoch():
     training = TRAINING.model_copy(update={"max_train_windows": 20})
     fit(train=items, training=training)
     assert Counted.drawn == 1 + 4 * 20
-
-
-def test_a_small_set_is_gone_over_several_times_in_an_epoch(monkeypatch):
-    monkeypatch.setattr(loop, "_LEAST_STEPS", 50)
-    rounds = []
-
-    class Watched(WindowItems):
-        def take(self, numbers):
-            rounds.append(numbers)
-            return super().take(numbers)
-
-    mask = np.ones((64, 2), dtype=bool)
-    items = Watched(mask.astype(np.float32), mask, np.arange(4, 64), 5)
-    fit(train=items, training=TRAINING.model_copy(update={"epochs": 1}))
-    drawn = torch.cat(rounds[1:])
-    assert len(drawn) == 50 * 16
-    for begin in range(0, 780, 60):
-        assert sorted(drawn[begin : begin + 60].tolist()) == list(range(60))
 
 
 def test_what_was_not_observed_does_not_count():

@@ -60,7 +60,7 @@ def read_labels(path: Path, kind: Kind, *, time_zone: str) -> Labels:
     if bad.any():
         row = int(np.flatnonzero(bad)[0])
         raise SourceError(
-            f"expected labels 0 or 1, got {table['label'].iloc[row]!r} ({int(bad.sum())} such rows)",
+            f"expected labels 0 or 1, got {str(table['label'].iloc[row])!r} ({int(bad.sum())} such rows)",
             where=f"{path}, row {row + 1}",
         )
     batches = tuple(table["batch"].astype(str)) if "batch" in table.columns else None

@@ -1,0 +1,93 @@
+"""Figures against labels: what is compared, what is left out, what an undecided item counts as."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from aeflow.evaluation import LabelledScores, evaluate, flag_everything
+
+NONE = np.zeros(0, dtype=bool)
+
+
+def series(label, score, flag):
+    n = len(label)
+    return LabelledScores(
+        np.array(label, bool),
+        np.array(score, np.float32),
+        np.array(flag, bool),
+        entity=np.zeros(n, np.int64),
+        position=np.arange(n),
+    )
+
+
+def compare(scores, **options):
+    defaults = {"left_out": 0, "undecided_labels": NONE, "merge_gap": 0, "min_points": 1, "seed": 0}
+    return evaluate("it", scores, **{**defaults, **options})
+
+
+def test_figures_at_the_cut_are_counts_of_flags():
+    found = compare(series([0, 0, 1, 1], [1, 4, 3, 5], [0, 1, 0, 1])).metrics
+    assert found["precision"] == found["recall"] == found["f1"] == 0.5
+    assert found["false_alarm_rate"] == found["missing_alarm_rate"] == 0.5
+    assert found["auroc"] == 0.75
+
+
+def test_an_undecided_item_counts_as_not_flagged():
+    found = compare(series([0, 1], [0, 1], [0, 1]), undecided_labels=np.array([True, False]))
+    assert found.undecided == 2
+    assert found.labelled == 4
+    assert found.abnormal == 2
+    assert found.metrics["recall"] == 0.5
+    assert found.metrics["auroc"] == 1.0
+
+
+def test_events_are_counted_as_a_whole():
+    label = [0, 1, 1, 1, 0, 0, 1, 1, 0, 0]
+    flag = [0, 0, 1, 0, 0, 0, 0, 0, 0, 1]
+    found = compare(series(label, np.arange(10), flag)).metrics
+    assert found["event_recall"] == 0.5
+    assert found["event_precision"] == 0.5
+    assert 0 < found["vus_pr"] <= 1
+
+
+def test_images_have_no_event_figures_and_masks_give_pixel_figures():
+    rng = np.random.default_rng(0)
+    masks = [np.zeros((8, 8), bool), np.zeros((8, 8), bool)]
+    masks[1][2:5, 2:5] = True
+    maps = [rng.random((8, 8)).astype(np.float32), masks[1] + rng.random((8, 8)).astype(np.float32) / 2]
+    scores = LabelledScores(
+        np.array([False, True]),
+        np.array([1, 2], np.float32),
+        np.array([False, True]),
+        error_maps=maps,
+        masks=masks,
+    )
+    found = compare(scores).metrics
+    assert "event_recall" not in found
+    assert found["pixel_auroc"] == 1.0
+    assert found["au_pro"] == pytest.approx(1.0)
+
+
+def test_one_class_alone_has_no_ranking_figures():
+    found = compare(series([0, 0], [1, 2], [0, 1]))
+    assert found.metrics["auroc"] is None
+    assert found.intervals == {}
+    assert found.metrics["false_alarm_rate"] == 0.5
+
+
+def test_the_interval_holds_the_figure_and_repeats():
+    rng = np.random.default_rng(0)
+    label = rng.random(400) < 0.3
+    scores = LabelledScores(label, (label + rng.normal(size=400)).astype(np.float32), label)
+    one, two = compare(scores), compare(scores)
+    low, high = one.intervals["auroc"]
+    assert low < one.metrics["auroc"] < high
+    assert one.intervals == two.intervals
+
+
+def test_flag_everything_is_what_it_says():
+    found = flag_everything(compare(series([0, 0, 0, 1], [1, 2, 3, 4], [0, 0, 0, 1])))
+    assert found.metrics["recall"] == found.metrics["false_alarm_rate"] == 1.0
+    assert found.metrics["precision"] == 0.25
+    assert found.metrics["f1"] == pytest.approx(0.4)

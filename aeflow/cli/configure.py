@@ -65,6 +65,9 @@ def init(
             raise InputError("--sql FILE needs --url URL", where="aeflow init")
         profile = profile_sql(sql, url, time=time, entity=entity)
     path = write_config(profile, name, target.parent, force=force)
+    for line in path.read_text(encoding="utf-8").splitlines():
+        if line.startswith("# - "):  # what was seen in the data, as it stands on top of the file
+            print(line.removeprefix("# - "))
     print(f"Wrote {path}. Next: aeflow check {name}, aeflow train {name}")
 
 

@@ -11,6 +11,7 @@ from aeflow.config import load_config
 from aeflow.data.take_in import Context, history_batches, list_batches, take_in
 from aeflow.exceptions import SourceError
 from aeflow.settings import home_for
+from aeflow.store.files import storage_errors
 
 _SHOWN = 5
 
@@ -62,7 +63,8 @@ def check_pipeline(config: Path) -> PipelineCheck:
         raise SourceError("expected at least one batch, and the source holds none", where=pipeline.name)
     history = history_batches(pipeline)
     scratch = home_for(config) / "work"
-    scratch.mkdir(parents=True, exist_ok=True)
+    with storage_errors(scratch, "make a working folder"):
+        scratch.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=scratch) as folder:
         staged = take_in(pipeline, history[0], Path(folder), context=Context())
     return PipelineCheck(

@@ -6,7 +6,6 @@ import errno
 import os
 import sys
 import traceback
-from pathlib import Path
 
 # Rich's own rendering of --help costs 60 ms and breaks lines in narrow terminals.
 os.environ.setdefault("TYPER_USE_RICH", "0")
@@ -17,7 +16,10 @@ from aeflow.cli import configure, detectors, nightly
 from aeflow.exceptions import AeflowError
 
 _YOURS, _OURS = 2, 1
-_OF_THE_MACHINE = {errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOENT}
+_OF_THE_MACHINE = {
+    *(errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS, errno.EIO),
+    *(errno.ENOENT, errno.EEXIST, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG, errno.ELOOP),
+}
 
 app = typer.Typer(
     name="aeflow",
@@ -60,13 +62,13 @@ def run(arguments: list[str]) -> int:
 def _unexpected(error: Exception) -> int:
     from aeflow.settings import home_for
 
-    log = Path(os.environ.get("AEFLOW_HOME") or home_for()) / "error.log"
+    log, details = home_for() / "error.log", traceback.format_exc()
     try:
         log.parent.mkdir(parents=True, exist_ok=True)
-        log.write_text(traceback.format_exc(), encoding="utf-8")
+        log.write_text(details, encoding="utf-8")
         kept = f"The details lie in {log}: please report them."
     except OSError:
-        kept = "".join(traceback.format_exc())
+        kept = details
     _say(f"aeflow: this should not have happened: {type(error).__name__}: {error}\n  {kept}")
     return _OURS
 

@@ -41,7 +41,7 @@ def print_report(summary: Summary, folder: Path) -> None:
     print(f"  Promise: {summary.promise.sentence} {summary.promise.note}".rstrip())
     for grade in summary.grades:
         if grade.grade != "HIGH":
-            where = f" in {', '.join(grade.entities)}" if grade.entities else ""
+            where = f" in {', '.join(grade.entities)}" if any(grade.entities) else ""
             print(
                 f"  Channel {grade.channel} is graded {grade.grade}: {grade.cause.replace('_', ' ')}{where}."
             )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -122,7 +123,7 @@ def database_errors(where: str) -> Iterator[None]:
     """Turns an error of the database in the block into a `StorageError`."""
     try:
         yield
-    except exc.SQLAlchemyError as error:
+    except (exc.SQLAlchemyError, sqlite3.Error) as error:  # the latter where SQLAlchemy is passed by
         reason = str(getattr(error, "orig", None) or error).strip()
         msg = f"the ledger cannot be read or written: {reason}"
         remedy = "Look whether the database is reachable and its disk has room; then run again."

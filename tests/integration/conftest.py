@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 import shutil
-from dataclasses import dataclass, replace
-from pathlib import Path
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -17,6 +17,9 @@ from aeflow.store.digests import sha256_folder
 from aeflow.store.ledger import Ledger, open_ledger
 from aeflow.store.paths import Paths
 from tests.integration.forked import Commands, Ended
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 WATER = {
     "name": "water",
@@ -52,6 +55,8 @@ class Workspace:
 
     folder: Path
     commands: Commands
+    trainings: dict[str, Ended] = field(default_factory=dict)
+    """Pipeline -> how its training went."""
 
     @property
     def home(self) -> Path:
@@ -116,10 +121,10 @@ def untrained(commands, tmp_path_factory) -> Workspace:
 @pytest.fixture(scope="session")
 def trained(untrained, tmp_path_factory) -> Workspace:
     """Both pipelines trained: never to be changed, but copied."""
-    space = replace(untrained, folder=tmp_path_factory.mktemp("trained") / "space")
-    shutil.copytree(untrained.folder, space.folder)
+    space = replace(copy_of(untrained, tmp_path_factory.mktemp("trained") / "space"), trainings={})
     for pipeline in ("water", "digits"):
-        space.ok("train", pipeline)
+        space.trainings[pipeline] = space.run("train", pipeline)
+        assert space.trainings[pipeline].code == 0, space.trainings[pipeline].err
     used = copy_of(space, tmp_path_factory.mktemp("used") / "space")
     for pipeline, batch in (("water", "2022-W17"), ("digits", "tonight")):
         used.ok("score", pipeline, "--batch", batch)
@@ -133,9 +138,13 @@ def space(trained, tmp_path) -> Workspace:
     return copy_of(trained, tmp_path / "space")
 
 
-def copy_of(space: Workspace, folder: Path) -> Workspace:
-    """The same workspace at another place."""
-    shutil.copytree(space.folder, folder)
+def copy_of(space: Workspace, folder: Path, *, same_data: bool = False) -> Workspace:
+    """The same workspace at another place. same_data: a quick copy for a test that leaves data alone
+    and asks the registry for no file."""
+    left_out = shutil.ignore_patterns("data", "mlartifacts") if same_data else None
+    shutil.copytree(space.folder, folder, ignore=left_out)
+    if same_data:
+        (folder / "data").symlink_to(space.folder / "data")
     return replace(space, folder=folder)
 
 

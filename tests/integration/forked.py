@@ -10,6 +10,7 @@ Run as a script it reads one command a line on standard input, as JSON, and answ
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
 import signal
@@ -168,6 +169,7 @@ def _become(command: dict) -> None:
     try:
         with Path(command["operations"]).open("w", encoding="utf-8", buffering=1) as notes:
             _watch(command["deadly"], command["published"], notes)
+            _forbid(os.environ.get("AEFLOW_TEST_FORBIDDEN"))
             code = entry.run(command["arguments"])
         sys.stdout.flush()
         sys.stderr.flush()
@@ -195,7 +197,7 @@ def _watch(deadly: int, published: str | None, notes) -> None:
         real = getattr(owner, name)
 
         def call(*args, **kwargs):
-            note(name)
+            note(f"{name} {Path(args[1]).name}" if name in {"rename", "replace"} else name)
             return real(*args, **kwargs)
 
         setattr(owner, name, call)
@@ -205,6 +207,25 @@ def _watch(deadly: int, published: str | None, notes) -> None:
     for name in ("write_table", "write_batch", "close"):
         watched(pq.ParquetWriter, name)
     sa.event.listen(sa.Engine, "commit", lambda _connection: note("commit"))
+
+
+def _forbid(folder: str | None) -> None:
+    """Refuse what would make something in a folder, as the operating system does where a right is
+    missing: root, as who tests may run, has them all."""
+
+    def guarded(owner, name):
+        real = getattr(owner, name)
+
+        def call(path, *args, **kwargs):
+            if str(path).startswith(str(folder)) or (args and str(args[0]).startswith(str(folder))):
+                raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+            return real(path, *args, **kwargs)
+
+        setattr(owner, name, call)
+
+    if folder:
+        for name in ("rename", "replace", "mkdir"):
+            guarded(os, name)
 
 
 if __name__ == "__main__":

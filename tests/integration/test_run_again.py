@@ -36,7 +36,7 @@ def test_changed_data_make_a_new_revision_and_the_old_one_is_kept(space):
     space.ok("score", "digits", "--batch", "tonight")
     old = space.digest("digits", "tonight")
     tonight = space.folder / "data" / "digits" / "tonight"
-    first = sorted(tonight.iterdir())[0]
+    first = min(tonight.iterdir())
     first.rename(tonight / "renamed.png")
     done = json.loads(space.ok("score", "digits", "--batch", "tonight", "--json"))[0]
     assert (done["changed"], done["revision"]) == (True, 2)

@@ -1,14 +1,14 @@
-"""Many threads, one order: the results of a function in the order of its arguments."""
+"""Many threads, one order: work goes on behind the one who handles its results."""
 
 from __future__ import annotations
 
 import os
 from collections import deque
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, TypeVar, cast
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Iterable
+    from collections.abc import Callable, Generator, Iterable, Iterator
     from concurrent.futures import Future
 
 A = TypeVar("A")
@@ -43,3 +43,14 @@ def map_in_order(
         finally:
             for future in pending:
                 future.cancel()
+
+
+def one_ahead(items: Iterator[A]) -> Generator[A]:
+    """The items in their order; a thread makes the next one while the caller handles one, so that one
+    more than usual is in memory. An error of `items` is raised in its place."""
+    end = object()
+    with ThreadPoolExecutor(1) as thread:
+        coming: Future[A | object] = thread.submit(next, items, end)
+        while (item := coming.result()) is not end:
+            coming = thread.submit(next, items, end)
+            yield cast("A", item)

@@ -121,16 +121,16 @@ def _windows(
     device: torch.device,
     chunk_items: int,
 ) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
-    """The windows in portions `(B, T, C)`, gathered from strided views of the flat arrays."""
-    flat = torch.from_numpy(values).to(device).unfold(0, window, 1)
-    mask = torch.from_numpy(observed).to(device).unfold(0, window, 1)
+    """The windows in portions `(B, T, C)`, gathered from the flat arrays."""
+    flat = torch.from_numpy(values).to(device)
+    mask = torch.from_numpy(observed).to(device)
     first = torch.from_numpy(ends - window + 1).to(device)
+    steps = torch.arange(window, device=device)
+    shape = (-1, window, values.shape[1])
     for begin in range(0, ends.size, chunk_items):
-        index = first[begin : begin + chunk_items]
-        yield (
-            flat.index_select(0, index).transpose(1, 2).contiguous(),
-            mask.index_select(0, index).transpose(1, 2).contiguous(),
-        )
+        # One gather of whole rows: several times as fast as from a strided view of all windows.
+        rows = (first[begin : begin + chunk_items, None] + steps).flatten()
+        yield flat.index_select(0, rows).view(shape), mask.index_select(0, rows).view(shape)
 
 
 def score_series(

@@ -121,7 +121,7 @@ def score_image_batch(
     near: list[_Near] = []
     scored = 0
     with (
-        table_writer(first_pass, schema) as writer,
+        table_writer(first_pass, schema, passing=True) as writer,
         table_writer(folder.parent / LATE_QUARANTINE_FILE, schemas.QUARANTINE) as quarantine,
     ):
         for chunk in score_items(detector, config, intake, device=device):

@@ -65,9 +65,11 @@ def described(schema: pa.Schema, kind: str, channels: tuple[str, ...]) -> pa.Sch
 
 
 @contextmanager
-def table_writer(path: Path, schema: pa.Schema) -> Iterator[pq.ParquetWriter]:
-    """A Parquet file written in portions; zstd, the same bytes for the same rows."""
-    with pq.ParquetWriter(path, schema, compression="zstd", version="2.6") as writer:
+def table_writer(path: Path, schema: pa.Schema, *, passing: bool = False) -> Iterator[pq.ParquetWriter]:
+    """A Parquet file written in portions; zstd, the same bytes for the same rows. passing: it will be
+    read once and removed, so that little time is spent on making it small."""
+    how = {"compression": "lz4", "use_dictionary": False} if passing else {"compression": "zstd"}
+    with pq.ParquetWriter(path, schema, version="2.6", **how) as writer:
         yield writer
 
 

@@ -14,6 +14,7 @@ import pyarrow as pa
 
 from aeflow import schemas
 from aeflow.config import SeriesPrepare
+from aeflow.data.ordered_map import one_ahead
 from aeflow.data.series import iter_series
 from aeflow.detector.series_scores import SeriesNormal
 from aeflow.numerics.events import merge_flagged
@@ -110,7 +111,7 @@ def score_rows(
     prepare = detector.config.prepare
     assert isinstance(prepare, SeriesPrepare)
     assert isinstance(detector.normal, SeriesNormal)
-    for inputs in iter_series(intake.rows_path, prepare, detector.normal.cadences):
+    for inputs in one_ahead(iter_series(intake.rows_path, prepare, detector.normal.cadences)):
         found = detector.score_series(inputs, device=device, chunk_items=chunk_items)
         window = np.maximum(inputs.row_window, 0)
         channels = inputs.row_values.shape[1]
@@ -158,8 +159,9 @@ def score_series_batch(
     first_pass = folder / "first-pass.parquet"
     candidates = _Candidates()
     done = scored = 0
-    with table_writer(first_pass, schema) as writer:
-        for rows in score_rows(detector, intake, device=device, chunk_items=config.compute.chunk_items):
+    scoring = score_rows(detector, intake, device=device, chunk_items=config.compute.chunk_items)
+    with table_writer(first_pass, schema, passing=True) as writer:
+        for rows in one_ahead(scoring):
             writer.write_table(_table(rows, detector, schema))
             candidates.add(rows, done, detector.calibration.alpha)
             done += rows.scorable.size

@@ -1,0 +1,115 @@
+"""Commands as a user runs them, measured from outside: wall time, CPU time, peak memory."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+_SERVER_START_SECONDS = 120
+_MB_PER_MAXRSS = 1 / 1024 if sys.platform == "linux" else 1 / 1024**2  # kilobytes on Linux, bytes on macOS
+
+
+@dataclass(frozen=True)
+class Measured:
+    """A finished process. cpu_s: user and system time; peak_mb: its largest resident memory."""
+
+    wall_s: float
+    cpu_s: float
+    peak_mb: float
+
+
+def aeflow(*arguments: str | Path, env: Mapping[str, str]) -> Measured:
+    """Run the command `aeflow`."""
+    command = Path(sys.executable).with_name("aeflow")
+    return measure([str(command), *map(str, arguments)], env=env)
+
+
+def python(code: str, *, env: Mapping[str, str]) -> Measured:
+    """Run a piece of Python in a process of its own."""
+    return measure([sys.executable, "-c", code], env=env)
+
+
+def measure(command: Sequence[str], *, env: Mapping[str, str]) -> Measured:
+    """Run a command to its end.
+
+    Raises:
+        RuntimeError: it failed; with the end of what it printed.
+    """
+    begun = time.perf_counter()
+    with subprocess.Popen(command, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT) as process:
+        assert process.stdout is not None
+        printed = process.stdout.read()
+        # Not process.wait(): only wait4 tells what this one process used.
+        _, status, used = os.wait4(process.pid, 0)
+        process.returncode = os.waitstatus_to_exitcode(status)
+    if process.returncode:
+        msg = f"{' '.join(command)} ended with {process.returncode}:\n{printed.decode()[-2000:]}"
+        raise RuntimeError(msg)
+    wall = time.perf_counter() - begun
+    return Measured(wall, used.ru_utime + used.ru_stime, used.ru_maxrss * _MB_PER_MAXRSS)
+
+
+def environment(home: Path) -> dict[str, str]:
+    """That of a user without a Prefect server, everything below `home`."""
+    left_out = {name for name in os.environ if name.startswith(("PREFECT_", "MLFLOW_", "AEFLOW_"))}
+    return {k: v for k, v in os.environ.items() if k not in left_out} | {"AEFLOW_HOME": str(home)}
+
+
+@contextmanager
+def prefect_server(home: Path) -> Iterator[str]:
+    """A Prefect server of our own on loopback, stopped in the end; yields the address of its API."""
+    from aeflow.settings import prepare_environment  # noqa: PLC0415
+
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    before = dict(os.environ)
+    try:
+        prepare_environment(home)  # the settings that aeflow itself gives to Prefect
+        env = dict(os.environ) | {"PREFECT_HOME": str(home / "server"), "PREFECT_SERVER_API_PORT": str(port)}
+    finally:
+        os.environ.clear()
+        os.environ.update(before)
+    command = shutil.which("prefect", path=str(Path(sys.executable).parent)) or "prefect"
+    address = f"http://127.0.0.1:{port}/api"
+    server = subprocess.Popen(
+        [command, "server", "start", "--host", "127.0.0.1", "--port", str(port)],
+        env=env,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        _wait_until_it_answers(f"{address}/health", server)
+        yield address
+    finally:
+        server.terminate()
+        try:
+            server.wait(timeout=20)
+        except subprocess.TimeoutExpired:
+            server.kill()
+            server.wait()
+
+
+def _wait_until_it_answers(url: str, server: subprocess.Popen[bytes]) -> None:
+    until = time.monotonic() + _SERVER_START_SECONDS
+    while time.monotonic() < until and server.poll() is None:
+        try:
+            with urllib.request.urlopen(url, timeout=5):  # noqa: S310 - our own address
+                return
+        except (urllib.error.URLError, OSError):
+            time.sleep(0.2)
+    msg = f"the Prefect server did not answer within {_SERVER_START_SECONDS} s"
+    raise RuntimeError(msg)

@@ -246,7 +246,7 @@ def _evidence_of(
         whole = np.array([[0, 0, image.width_px, image.height_px]])
     else:
         shown, expected, error_map, whole = (
-            arrays[0],
+            as_unit(arrays[0]),
             scores.reconstruction[0],
             scores.error_map[0],
             origin[:1],

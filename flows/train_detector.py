@@ -25,6 +25,7 @@ from aeflow.report.model_card import model_card
 from aeflow.report.training_figures import training_figures
 from aeflow.settings import home_for
 from aeflow.store.claims import claim
+from aeflow.store.digests import sha256_folder
 from aeflow.store.paths import Paths
 from aeflow.training.devices import choose_device
 from flows.artifacts import show_summary
@@ -73,6 +74,7 @@ def train_detector(
     pipeline = load_config(config)
     paths = Paths(home_for(config), pipeline.name)
     with claim(paths.training_claim, f"training of {pipeline.name}", now=datetime.now(UTC)):
+        resumed = paths.training.exists()
         batches, staged = take_in_history(pipeline, paths)
         data = prepare(pipeline, staged, batches=batches)
         challenger = fit_model(pipeline, pipeline.model, data, paths.training / "checkpoint", progress)
@@ -82,11 +84,13 @@ def train_detector(
         }
         champion = champion_figures(pipeline, paths, data)
         decision = decide(figures["it"], figures["baseline"], champion)
-        version = register(pipeline, paths, staged, batches, challenger, baseline, figures, decision)
+        version = register(
+            pipeline, paths, staged, batches, challenger, baseline, figures, decision, resumed=resumed
+        )
         live = decision.promote and go_live
         if live:
             before = registry.resolve(paths)
-            if before is not None:
+            if before is not None and before.version != version:
                 registry.set_alias(paths, registry.PREVIOUS, before.version)
             registry.set_alias(paths, registry.CHAMPION, version)
         shutil.rmtree(paths.training)
@@ -162,12 +166,19 @@ def register(
     baseline: Fitted,
     figures: dict[str, Figures],
     decision: Decision,
+    *,
+    resumed: bool,
 ) -> int:
-    """The detector, with the baseline it was measured against, as the next version: challenger."""
+    """The detector, with the baseline it was measured against, as the next version: challenger. Where a
+    killed run is resumed that had come so far, its version is the one."""
     folder = paths.training / "detector"
     shutil.rmtree(folder, ignore_errors=True)
     detectors.save(challenger.detector, folder)
     detectors.save(baseline.detector, folder / detectors.BASELINE_FOLDER)
+    newest = max(registry.versions(paths), key=lambda v: v.version, default=None) if resumed else None
+    if newest is not None and newest.digest == sha256_folder(folder):
+        registry.set_alias(paths, registry.CHALLENGER, newest.version)
+        return newest.version
     source = config.source
     mine, theirs = figures["it"], figures["baseline"]
     history = challenger.training.history

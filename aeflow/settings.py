@@ -5,6 +5,7 @@ Everything that aeflow or its dependencies write lies under one folder, `AEFLOW_
 
 from __future__ import annotations
 
+import contextlib
 import os
 from pathlib import Path
 
@@ -56,6 +57,10 @@ def prepare_environment(home: Path) -> None:
     }
     for key, value in {**_QUIET, **{k: str(v) for k, v in folders.items()}}.items():
         os.environ.setdefault(key, value)
+    # Dependencies write temporary files too. A home that cannot be written is told of by whoever needs it.
+    with contextlib.suppress(OSError):
+        (home / "tmp").mkdir(parents=True, exist_ok=True)
+        os.environ.setdefault("TMPDIR", str(home / "tmp"))
 
 
 def ledger_url() -> str | None:

@@ -108,13 +108,20 @@ def schema() -> None:
 
 
 def demo(
-    folder: Annotated[Path, typer.Option("--folder", help="Where to put data, configs and reports.")] = Path(
-        "demo"
-    ),
+    folder: Annotated[
+        Path | None,
+        typer.Option(
+            "--folder", help="Where to put data, configs and reports. Default: demo, in AEFLOW_HOME if set."
+        ),
+    ] = None,
 ) -> None:
     """Run the main job on real data that ships inside packages: images and a series, end to end."""
+    import os
+
     from aeflow.settings import home_for, prepare_environment
 
+    if folder is None:
+        folder = home_for() / "demo" if "AEFLOW_HOME" in os.environ else Path("demo")
     prepare_environment(home_for(folder / "configs" / "any.yaml"))
     from flows.demo import run_demo
 

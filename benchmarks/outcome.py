@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
 
@@ -46,7 +46,7 @@ def print_figures(title: str, figures: Sequence[Figure]) -> None:
         print(line.rstrip(), flush=True)
 
 
-def write_figures(path: Path, machine: dict[str, object], sections: dict[str, Sequence[Figure]]) -> None:
+def write_figures(path: Path, machine: dict[str, object], sections: Mapping[str, Sequence[Figure]]) -> None:
     """Write everything as JSON: what the machine is, then each section's figures."""
     found = {
         title: [asdict(figure) | {"met": figure.met} for figure in figures]

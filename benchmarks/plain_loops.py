@@ -15,12 +15,12 @@ from torch.nn.functional import mse_loss
 
 from aeflow import detector as detectors
 from aeflow import registry
-from aeflow.config import load_config
+from aeflow.config import SeriesPrepare, load_config
 from aeflow.data.images import iter_images
 from aeflow.data.series import iter_series
 from aeflow.data.take_in import take_in
 from aeflow.detector.image_scores import as_unit
-from aeflow.detector.series_scores import network_input, network_windows
+from aeflow.detector.series_scores import SeriesNormal, network_input, network_windows
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -49,6 +49,8 @@ def items_in_memory(
     if pipeline.kind == "images":
         chunks = islice(iter_images(pipeline, intake), -(-count // pipeline.compute.chunk_items))
         return torch.cat([torch.from_numpy(as_unit(chunk.pixels)) for chunk in chunks])[:count], None
+    assert isinstance(pipeline.prepare, SeriesPrepare)
+    assert isinstance(detector.normal, SeriesNormal)
     inputs = next(iter(iter_series(intake.rows_path, pipeline.prepare, detector.normal.cadences)))
     codes = detector.normal.codes(inputs.entities)[inputs.grid_entity]
     scaled = network_input(detector.normal.scale.apply(inputs.values, codes))
@@ -77,6 +79,6 @@ def train_plainly(network: Autoencoder, x: Tensor, config: PipelineConfig, *, it
         part = x[numbers[begin : begin + training.batch_size]]
         optimizer.zero_grad()
         loss = mse_loss(network(part).items, part)
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
         optimizer.step()
     return items / (time.perf_counter() - begun)

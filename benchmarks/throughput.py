@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
 import torch
 
 from aeflow.config import load_config
@@ -112,22 +113,24 @@ def scoring(bench: Bench, workload: Workload, kind: str) -> list[Figure]:
 
     bare()  # the first pass allocates
     seconds, _ = bare()
-    count = min(bench.sized(_BARE_SECONDS / seconds), _MOST[kind])
+    count = max(min(bench.sized(_BARE_SECONDS / seconds), _MOST[kind]), 4 * _SMALL[kind])
     add(workload, "2-whole", count)
     add(workload, "3-small", _SMALL[kind])
-    bares, wholes, starts = [], [], []
+    bares, wholes, starts, smalls = [], [], [], []
     for _ in range(_REPEATS):
         bares.append(bare())
         starts.append(python(_START, env=bench.env))
         wholes.append(bench.score(workload, "2-whole"))
         bares.append(bare())
-    small = bench.score(workload, "3-small")
+        smalls.append(bench.score(workload, "3-small"))
 
     bare_wall, bare_cpu = (statistics.median(column) for column in zip(*bares, strict=True))
     whole = statistics.median(m.wall_s for m in wholes)
     begun = statistics.median(m.wall_s for m in starts)
     work_cpu = statistics.median(m.cpu_s for m in wholes) - statistics.median(m.cpu_s for m in starts)
-    each = (whole - small.wall_s) / (count - _SMALL[kind])
+    more = count - _SMALL[kind]
+    each = (whole - statistics.median(m.wall_s for m in smalls)) / more
+    each_cpu = statistics.median(w.cpu_s - s.cpu_s for w, s in zip(wholes, smalls, strict=True)) / more
     noun = _NOUN[kind]
     return [
         Figure(f"{noun} in the batch", count),
@@ -140,6 +143,7 @@ def scoring(bench: Bench, workload: Workload, kind: str) -> list[Figure]:
         Figure("ratio, without start and imports", count / (whole - begun) * bare_wall, at_least=0.8),
         Figure("ratio, each further item", bare_wall / each, at_least=0.8),
         Figure("ratio in CPU time, without start and imports", bare_cpu * count / work_cpu),
+        Figure("ratio in CPU time, each further item", bare_cpu / each_cpu),
         Figure("peak memory", max(m.peak_mb for m in wholes), "MB"),
     ]
 
@@ -154,14 +158,7 @@ def training(bench: Bench, workload: Workload, kind: str) -> list[Figure]:
     )
     x = x.repeat(-(-count // len(x)), *[1] * (x.ndim - 1))[:count]
     shape = tuple(x.shape[1:])
-    items: WindowItems | ImageItems = ImageItems(x.numpy())
-    if kind == "series":
-        flat = x.flatten(0, 1).numpy()
-        window = shape[0]
-        # The same windows, one after the other in a flat series.
-        ends = torch.arange(window - 1, len(flat), window).numpy()
-        items = WindowItems(flat, torch.ones(flat.shape, dtype=torch.bool).numpy(), ends, window)
-    few = ImageItems(x[:2].numpy()) if kind == "images" else WindowItems(*_two_windows(x), shape[0])
+    items, few = _training_items(x), _training_items(x[:2])
     options = config.training.model_copy(
         update={"epochs": 1, "max_train_windows": count, "precision": "float32"}
     )
@@ -265,10 +262,14 @@ def run(folder: Path, scale: float, parts: Sequence[str]) -> dict[str, list[Figu
     return found
 
 
-def _two_windows(x: torch.Tensor) -> tuple:  # type: ignore[type-arg]
-    flat = x[:2].flatten(0, 1).numpy()
-    window = x.shape[1]
-    return flat, torch.ones(flat.shape, dtype=torch.bool).numpy(), torch.tensor([window - 1]).numpy()
+def _training_items(x: torch.Tensor) -> WindowItems | ImageItems:
+    """Items `(N, *item_shape)` as the training loop takes them; windows one after the other in a flat
+    series."""
+    if x.ndim == 4:
+        return ImageItems(x.numpy())
+    flat, window = x.flatten(0, 1).numpy(), x.shape[1]
+    ends = np.arange(window - 1, len(flat), window)
+    return WindowItems(flat, np.ones(flat.shape, dtype=bool), ends, window)
 
 
 def main() -> None:

@@ -42,7 +42,9 @@ SHARED_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 HISTORY = "0-history"
 """The batch to learn from; folders are batches, in the order of their names."""
 _STEP_SECONDS = 60
-_HISTORY_ROWS, _HISTORY_IMAGES = 8_000, 200
+# What a batch repeats is what the history holds: on data as normal as this, flags stay as few as promised.
+_HISTORY_ROWS, _HISTORY_IMAGES = 12_000, 550
+_ENTITIES = 4
 _TRAINED_ITEMS = 128  # what the weights are is nothing to a throughput
 _DIGIT_PX = 128
 
@@ -85,21 +87,22 @@ def series_workload(
         calibration=Calibration(false_flags_per_batch=10),
     )
     workload = Workload(_write(config, folder), data, f"{source}, {len(names)} channels")
-    add_rows(workload, HISTORY, _HISTORY_ROWS, entities=2)
+    add_rows(workload, HISTORY, _HISTORY_ROWS)
     return workload
 
 
-def add_rows(workload: Workload, batch: str, rows: int, *, entities: int = 4) -> None:
-    """A batch of `rows` rows, a CSV file for each entity."""
+def add_rows(workload: Workload, batch: str, rows: int) -> None:
+    """A batch of `rows` rows, a CSV file for each entity: its stretch of real rows, over and over."""
     values, _ = _real_series()
     names = _channels_of(workload)
     folder = workload.data / batch
     folder.mkdir(parents=True)
     start = np.datetime64("2026-01-01T00:00:00" if batch == HISTORY else "2026-06-01T00:00:00")
-    for entity in range(entities):
-        count = rows // entities + (entity < rows % entities)
-        first = entity * len(values) // entities
-        mine = values[(first + np.arange(count)) % len(values), : len(names)]
+    stretch = _HISTORY_ROWS // _ENTITIES
+    for entity in range(_ENTITIES):
+        count = rows // _ENTITIES + (entity < rows % _ENTITIES)
+        first = entity * len(values) // _ENTITIES
+        mine = values[(first + np.arange(count) % stretch) % len(values), : len(names)]
         table = pa.table(
             {
                 "time": pa.array(start + np.arange(count) * np.timedelta64(_STEP_SECONDS, "s")),
@@ -136,7 +139,7 @@ def add_images(workload: Workload, batch: str, count: int, *, digits: bool = Fal
     folder = workload.data / batch
     folder.mkdir(parents=True)
     real = _digit_files(8) if digits else _tile_files() if _tiles() else _digit_files(_DIGIT_PX)
-    for number, (suffix, content) in enumerate(islice(cycle(real), count)):
+    for number, (suffix, content) in enumerate(islice(cycle(islice(real, _HISTORY_IMAGES)), count)):
         (folder / f"{number:06d}{suffix}").write_bytes(content)
 
 

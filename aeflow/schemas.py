@@ -120,7 +120,7 @@ REASONS: dict[str, str] = {
     "mixed_time_zone": "the time has no offset while others in the file have one",
     "ambiguous_local_time": "the local time occurs twice or not at all (daylight saving)",
     "bad_number": "a channel holds text that is no number",
-    "not_finite": "a channel holds an infinity",
+    "not_finite": "a channel holds an infinity, or a number beyond what float32 can hold",
     "no_value": "every channel is missing",
     "no_entity": "the entity is missing",
     "out_of_limits": "a channel is outside what its instrument can show",

@@ -31,6 +31,9 @@ FAULTS = (
 )
 """Reason codes by number; 0 is a row that is fit. Up to `bad_number` they are found while reading."""
 
+_LARGEST = float(np.finfo(np.float32).max)
+"""Values are scored and stored as float32: a larger number would be an infinity there."""
+
 CODE = {reason: number for number, reason in enumerate(FAULTS)}
 
 
@@ -86,7 +89,7 @@ class RowRules:
         """
         fault = rows.fault.copy()
         for reason, broken in (
-            ("not_finite", np.isinf(rows.values).any(axis=1)),
+            ("not_finite", self._too_large(rows.values).any(axis=1)),
             ("no_value", np.isnan(rows.values).all(axis=1)),
             ("out_of_limits", self._outside(rows.values).any(axis=1)),
         ):
@@ -109,8 +112,11 @@ class RowRules:
         """
         reason = FAULTS[fault]
         if reason == "not_finite":
-            i = int(np.flatnonzero(np.isinf(values))[0])
-            return "a channel holds a finite number or nothing", f"{self.channels[i]} = {values[i]:g}"
+            i = int(np.flatnonzero(self._too_large(values))[0])
+            return (
+                f"a channel holds a number of at most {_LARGEST:.2g} or nothing",
+                f"{self.channels[i]} = {values[i]:g}",
+            )
         if reason == "no_value":
             return "at least one channel has a value", f"all {len(self.channels)} channels are missing"
         if reason == "out_of_limits":
@@ -124,6 +130,11 @@ class RowRules:
             rule = "where most times of a file have an offset, each has one"
             return rule, f"no offset; in {self.time_zone} it would be {time}"
         return _RULES[reason].format(zone=self.time_zone), ""
+
+    @staticmethod
+    def _too_large(values: np.ndarray) -> np.ndarray:
+        too_large: np.ndarray = np.abs(values) > _LARGEST
+        return too_large
 
     def _outside(self, values: np.ndarray) -> np.ndarray:
         outside: np.ndarray = (values < self.low) | (values > self.high)

@@ -31,6 +31,13 @@ def test_limits_are_inclusive():
     assert judge([0, 0], [0, 1], [[1, 0], [1, 10]])[0].tolist() == [0, 0]
 
 
+def test_a_number_that_float32_cannot_hold_is_an_infinity():
+    largest = float(np.finfo(np.float32).max)
+    fault, _ = judge([0, 0, 0], [1, 2, 3], [[1e39, 1], [-1e300, 1], [largest, 1]])
+    assert fault.tolist() == [CODE["not_finite"], CODE["not_finite"], 0]
+    assert RULES.explain(CODE["not_finite"], np.array([1e39, 1]), 0)[1] == "a = 1e+39"
+
+
 def test_rows_are_not_written_into():
     fault = np.zeros(1, np.int8)
     RULES.judge(Rows(np.zeros(1, int), np.zeros(1, int), np.full((1, 2), np.nan), fault), LastKept())

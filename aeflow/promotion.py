@@ -40,22 +40,32 @@ class Decision:
     reasons: tuple[str, ...]
 
 
-def decide(challenger: Figures, baseline: Figures, champion: Figures | None) -> Decision:
+def decide(
+    challenger: Figures, baseline: Figures, champion: Figures | None, *, outdated: bool = False
+) -> Decision:
     """Compare a challenger with the linear baseline and with the champion, if there is one.
 
     Without a champion the challenger goes live, since something has to; that it does not beat the
     baseline is then said. With one, it must beat the baseline and not fall behind the champion.
+    outdated: there is a champion, and it cannot score what the pipeline now prepares: as without one.
     """
     reasons = [_against(challenger, baseline, "the linear baseline")]
     beats_baseline = _at_least(challenger, baseline)
     if champion is None:
-        reasons.append("There is no champion yet.")
-        if not beats_baseline:
+        reasons.append(_OUTDATED if outdated else "There is no champion yet.")
+        if not beats_baseline and _comparable(challenger, baseline):
             reasons.append("It goes live all the same; consider a linear model (model.family) instead.")
         return Decision(promote=True, reasons=tuple(reasons))
     reasons.append(_against(challenger, champion, "the champion"))
     beats_champion = _at_least(challenger, champion)
     return Decision(promote=beats_baseline and beats_champion, reasons=tuple(reasons))
+
+
+_OUTDATED = "The champion was trained on other channels or another preparation, and can no longer score this pipeline."
+
+
+def _comparable(one: Figures, other: Figures) -> bool:
+    return one.planted_auroc is not None and other.planted_auroc is not None
 
 
 def _at_least(one: Figures, other: Figures) -> bool:
@@ -66,7 +76,7 @@ def _at_least(one: Figures, other: Figures) -> bool:
 
 def _against(challenger: Figures, other: Figures, name: str) -> str:
     if challenger.planted_auroc is None or other.planted_auroc is None:
-        return f"It could not be compared with {name}: split.test leaves no held-out items."
+        return f"It could not be compared with {name}: split.test leaves too few held-out items."
     verdict = (
         "tells planted faults apart as well as"
         if _at_least(challenger, other)

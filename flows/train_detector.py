@@ -82,8 +82,8 @@ def train_detector(
         figures = {
             name: measured(f.detector, data) for name, f in (("it", challenger), ("baseline", baseline))
         }
-        champion = champion_figures(pipeline, paths, data)
-        decision = decide(figures["it"], figures["baseline"], champion)
+        champion, outdated = champion_figures(pipeline, paths, data)
+        decision = decide(figures["it"], figures["baseline"], champion, outdated=outdated)
         version = register(
             pipeline, paths, staged, batches, challenger, baseline, figures, decision, resumed=resumed
         )
@@ -146,14 +146,14 @@ def measured(detector: detectors.Detector, data: TrainingData) -> Figures:
 
 
 @io_step
-def champion_figures(config: PipelineConfig, paths: Paths, data: TrainingData) -> Figures | None:
-    """The present champion on the same held-out part; None where there is none, or where it was
-    trained on other channels or another preparation and cannot score it."""
+def champion_figures(config: PipelineConfig, paths: Paths, data: TrainingData) -> tuple[Figures | None, bool]:
+    """The present champion on the same held-out part, None where there is none to measure; and whether
+    there is one that was trained on other channels or another preparation and cannot score it."""
     live = registry.resolve(paths)
     if live is None:
-        return None
+        return None, False
     champion = detectors.load(registry.fetch(paths, live.version, digest=live.digest))
-    return measured(champion, data) if champion.fits(config) else None
+    return (measured(champion, data), False) if champion.fits(config) else (None, True)
 
 
 @io_step

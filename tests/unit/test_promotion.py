@@ -37,3 +37,15 @@ def test_without_figures_nothing_replaces_a_champion():
     decision = decide(unknown, unknown, figures(0.5))
     assert not decision.promote
     assert "could not be compared" in decision.reasons[0]
+
+
+def test_a_champion_that_cannot_score_the_pipeline_is_replaced_and_not_denied():
+    decision = decide(figures(0.9), figures(0.8), None, outdated=True)
+    assert decision.promote
+    assert "other channels or another preparation" in decision.reasons[-1]
+    assert "no champion yet" not in " ".join(decision.reasons)
+
+
+def test_a_model_that_nothing_was_measured_of_is_not_called_worse():
+    unknown = Figures(0, None, None, None)
+    assert "linear model" not in " ".join(decide(unknown, unknown, None).reasons)

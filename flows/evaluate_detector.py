@@ -69,12 +69,13 @@ def evaluate_detector(config: Path, labels: Path, *, version: int | None = None)
 
     Raises:
         SourceError: the labels cannot be read, or no labelled item is in the source.
-        DetectorError: there is no such detector.
+        DetectorError: there is no such detector, or it does not fit the pipeline.
     """
     pipeline = load_config(config)
     paths = Paths(home_for(config), pipeline.name)
     truth = read_labels(labels, pipeline.kind, time_zone=pipeline.batch.time_zone)
     ref, detector = fetch_detector(paths, version)
+    detector.check_fits(pipeline)
     baseline = detectors.load(
         registry.fetch(paths, ref.version, digest=ref.digest) / detectors.BASELINE_FOLDER
     )
@@ -82,11 +83,13 @@ def evaluate_detector(config: Path, labels: Path, *, version: int | None = None)
     shutil.rmtree(work, ignore_errors=True)
     names = (f"detector {ref.version} ({detector.config.model.family})", "linear baseline")
     compared, unknown = [], 0
-    for name, one in zip(names, (detector, baseline), strict=True):
-        found = _score_labelled(one, pipeline, truth, work)
-        unknown = len(truth.keys) - found.known
-        compared.append(_evaluation(name, found, one))
-    shutil.rmtree(work, ignore_errors=True)
+    try:
+        for name, one in zip(names, (detector, baseline), strict=True):
+            found = _score_labelled(one, pipeline, truth, work)
+            unknown = len(truth.keys) - found.known
+            compared.append(_evaluation(name, found, one))
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
     return Comparison(pipeline.name, ref.version, (*compared, flag_everything(compared[0])), unknown)
 
 

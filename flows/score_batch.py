@@ -254,9 +254,11 @@ def take_in_batch(config: PipelineConfig, batch: str, place: Workplace, detector
     """A snapshot of the batch, with what is not fit to score set aside.
 
     Raises:
+        DetectorError: the detector was trained on other channels or another preparation.
         BatchNotFound: the source holds no such batch.
         SourceError: it cannot be read as the config says.
     """
+    detector.check_fits(config)
     shutil.rmtree(place.work, ignore_errors=True)
     return take_in(config, batch, place.work / "intake", context=detector.context)
 

@@ -31,6 +31,8 @@ if TYPE_CHECKING:
     from aeflow.models.autoencoder import Autoencoder
     from aeflow.numerics.calibration import Calibration
 
+_OF_TRAINING = "train_stride_points"  # of `prepare`; a score does not depend on it
+
 
 def fingerprint(name: str) -> np.uint64:
     """Eight bytes of the name's SHA-256: enough to know a name again."""
@@ -96,7 +98,7 @@ class Detector:
 
     def fits(self, config: PipelineConfig) -> bool:
         """Whether it can score the data of `config`: the same channels, prepared alike."""
-        return self.config.channels == config.channels and self.config.prepare == config.prepare
+        return not _differences(self.config, config)
 
     def check_fits(self, config: PipelineConfig) -> None:
         """Refuse to score a pipeline whose data no longer look as they did in training.
@@ -104,15 +106,12 @@ class Detector:
         Raises:
             DetectorError: other channels, or a preparation that the network was not trained on.
         """
-        mine = (list(self.config.channels), self.config.prepare)
-        yours = (list(config.channels), config.prepare)
-        for what, trained, configured in zip(("channels", "prepare"), mine, yours, strict=True):
-            if trained != configured:
-                raise DetectorError(
-                    f"the detector was trained with {what} {trained}, the config now says {configured}",
-                    where=f"pipeline {config.name}",
-                    remedy="Put the config back, or train a detector for it: aeflow train",
-                )
+        for key, trained, configured in _differences(self.config, config):
+            raise DetectorError(
+                f"the detector was trained with {key} {trained!r}, the config now says {configured!r}",
+                where=f"pipeline {config.name}",
+                remedy="Put the config back, or train a detector for it: aeflow train",
+            )
 
     @property
     def context(self) -> Context:
@@ -123,3 +122,18 @@ class Detector:
         cadences = self.normal.cadences
         longest = max(c.step_us for c in [cadences.default, *cadences.known.values()])
         return Context(context_points(self.config.prepare), longest / 1e6)
+
+
+def _differences(trained: PipelineConfig, configured: PipelineConfig) -> list[tuple[str, object, object]]:
+    """What a detector of the config `trained` cannot score of `configured`: key, there, here."""
+    pairs: dict[str, tuple[object, object]] = {
+        "source.channels": (list(trained.channels), list(configured.channels))
+    }
+    if trained.prepare.kind != configured.prepare.kind:
+        pairs["prepare.kind"] = (trained.prepare.kind, configured.prepare.kind)
+    else:
+        theirs = configured.prepare.model_dump()
+        for key, value in trained.prepare.model_dump().items():
+            if key != _OF_TRAINING:
+                pairs[f"prepare.{key}"] = (value, theirs[key])
+    return [(key, one, other) for key, (one, other) in pairs.items() if one != other]

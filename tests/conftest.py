@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import socket
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -12,6 +14,23 @@ for _name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ.setdefault(_name, "1")
 
 _LOOPBACK = {"127.0.0.1", "::1", "localhost", "0.0.0.0", ""}
+
+
+@pytest.fixture(autouse=True)
+def nothing_of_the_test_before():
+    """What a command run in this process leaves behind must not reach the next test: the folders that
+    `settings.prepare_environment` named, and prefect's hold on our log."""
+    names = ("TMPDIR", "MLFLOW_TRACKING_URI", "PREFECT_HOME", "MPLCONFIGDIR")
+    before = {name: os.environ.get(name) for name in names}
+    temporary = tempfile.tempdir
+    logging.getLogger("aeflow").propagate = True
+    yield
+    tempfile.tempdir = temporary
+    for name, value in before.items():
+        if value is None:
+            os.environ.pop(name, None)
+        else:
+            os.environ[name] = value
 
 
 @pytest.fixture(autouse=True, scope="session")

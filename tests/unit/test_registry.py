@@ -72,7 +72,7 @@ def test_where_nothing_was_trained_there_is_no_version_and_no_database_is_made(t
     paths = Paths(tmp_path, "none")
     assert registry.resolve(paths) is None
     assert registry.versions(paths) == []
-    assert list(tmp_path.iterdir()) == []
+    assert [p.name for p in tmp_path.iterdir() if p.name != "tmp"] == []
 
 
 def test_a_registered_detector_comes_back_with_all_that_was_said_of_it(home, tmp_path):
@@ -301,4 +301,4 @@ def test_processes_that_make_the_registry_at_once_do_not_fail_after_one_that_was
     answers = [process.communicate(timeout=120)[0] for process in running]
     assert [process.returncode for process in running] == [0, 0]
     assert len(set(answers)) == 1
-    assert sorted(p.name for p in (tmp_path / "home").iterdir()) == ["mlflow.db", "mlflow.db.lock"]
+    assert sorted(p.name for p in (tmp_path / "home").iterdir()) == ["mlflow.db", "mlflow.db.lock", "tmp"]

@@ -14,7 +14,7 @@ def keys(batch):
 @given(
     st.integers(0, 800), st.integers(5, 300), st.integers(3, 300), st.integers(500, 20_000), st.integers(0, 9)
 )
-def test_rows_come_back_sorted_however_they_are_cut(  # noqa: PLR0917 - drawn, not passed
+def test_rows_come_back_sorted_however_they_are_cut(
     tmp_path_factory, rows, batch_rows, chunk_rows, run_bytes, seed
 ):
     folder = tmp_path_factory.mktemp("sort")

@@ -131,7 +131,7 @@ def _race(path, log, rounds):
 
 
 def test_processes_that_race_never_hold_it_together(tmp_path):
-    context = multiprocessing.get_context("fork")
+    context = multiprocessing.get_context("spawn")
     workers = [
         context.Process(target=_race, args=(tmp_path / "a.claim", tmp_path / "log", 100)) for _ in range(3)
     ]

@@ -6,6 +6,8 @@ import errno
 import os
 import sys
 import traceback
+from importlib.metadata import version
+from typing import Annotated
 
 # Rich's own rendering of --help costs 60 ms and breaks lines in narrow terminals.
 os.environ.setdefault("TYPER_USE_RICH", "0")
@@ -21,13 +23,30 @@ _OF_THE_MACHINE = {
     *(errno.ENOENT, errno.EEXIST, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG, errno.ELOOP),
 }
 
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        print(f"aeflow {version('aeflow')}")
+        raise typer.Exit
+
+
 app = typer.Typer(
     name="aeflow",
-    help="Nightly anomaly detection for images and time series.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+
+
+@app.callback()
+def _options(
+    show_version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    """Nightly anomaly detection for images and time series."""
+
+
 configure.add_commands(app)
 detectors.add_commands(app)
 nightly.add_commands(app)

@@ -92,10 +92,26 @@ def choose_batches(
 def read_quarantine(config: Path, batch: str | None) -> list[dict[str, Any]]:
     """What was set aside, of one batch or of all, as rows of `schemas.QUARANTINE`."""
     paths = paths_of(config)
-    names = [batch] if batch is not None else [b.batch for b in open_ledger(paths).all()]
     return [
-        row for name in names for part in iter_quarantine(paths.quarantine(name)) for row in part.to_pylist()
+        row
+        for name in _known_or(batch, paths)
+        for part in iter_quarantine(paths.quarantine(name))
+        for row in part.to_pylist()
     ]
+
+
+def batches_set_aside(config: Path, batch: str | None) -> list[str]:
+    """The batches, of one or of all, from which anything was set aside, by id."""
+    paths = paths_of(config)
+    return [
+        name
+        for name in _known_or(batch, paths)
+        if any(part.num_rows for part in iter_quarantine(paths.quarantine(name)))
+    ]
+
+
+def _known_or(batch: str | None, paths: Paths) -> list[str]:
+    return [batch] if batch is not None else [b.batch for b in open_ledger(paths).all()]
 
 
 def _history_only(config: PipelineConfig, ids: list[str]) -> set[str]:

@@ -35,34 +35,15 @@ def score(
     """Score batches and publish their reports. Running it again changes nothing that was right."""
     from aeflow.backlog import choose_batches
     from aeflow.cli.output import print_json
-    from aeflow.cli.progress import progress_bar
-    from aeflow.exceptions import UserError
-    from flows.io_tasks import run
-    from flows.score_batch import score_batch
 
     path = open_pipeline(config)
-    results: list[ScoredBatch] = []
-    failures: list[tuple[str, UserError]] = []
     chosen = choose_batches(path, batch=batch, first=first, last=last, pending=pending)
-    for number, name in enumerate(chosen):
-        try:
-            with progress_bar(f"{name} ({number + 1}/{len(chosen)})") as bar:
-                done = run(score_batch, path, name, version=version, force=force, progress=bar)
-        except UserError as error:
-            if len(chosen) == 1:
-                raise
-            failures.append((name, error))
-            continue
-        results.append(done)
-        if not json:
-            _print_outcome(done)
+    results, failed = _score_each(path, chosen, version=version, force=force, quiet=json)
     if json:
         print_json([done.to_json() for done in results])
     elif not chosen:
-        print("Nothing to do: every batch of the source has a report.")
-    for name, failure in failures:
-        typer.echo(f"aeflow: batch {name}: {failure}", err=True)
-    if failures:
+        print(f"Nothing to do: {_nothing(first, last)}.")
+    if failed:
         raise typer.Exit(2)
 
 
@@ -109,14 +90,22 @@ def quarantine(
     json: JsonOption = False,
 ) -> None:
     """Show what was set aside, why and where; --replay scores those batches again."""
-    from aeflow.backlog import read_quarantine
+    from aeflow.backlog import batches_set_aside, read_quarantine
     from aeflow.cli.output import print_json, print_table
 
     path = open_pipeline(config)
-    rows = read_quarantine(path, batch)
     if replay:
-        _replay(path, sorted({row["batch"] for row in rows}))
-    elif json:
+        chosen = batches_set_aside(path, batch)
+        if not chosen:
+            print("Nothing is set aside.")
+        results, failed = _score_each(path, chosen, quiet=json)
+        if json:
+            print_json([done.to_json() for done in results])
+        if failed:
+            raise typer.Exit(2)
+        return
+    rows = read_quarantine(path, batch)
+    if json:
         print_json(rows)
     elif not rows:
         print("Nothing is set aside.")
@@ -146,14 +135,40 @@ def verify(
     raise typer.Exit(1)
 
 
-def _replay(config: Path, batches: list[str]) -> None:
+def _score_each(
+    config: Path, batches: list[str], *, version: int | None = None, force: bool = False, quiet: bool = False
+) -> tuple[list[ScoredBatch], bool]:
+    """The batches that could be scored, and whether any could not. One that could not does not keep
+    the others; where it is the only one, its error is the command's."""
+    from aeflow.cli.progress import progress_bar
+    from aeflow.exceptions import UserError
     from flows.io_tasks import run
     from flows.score_batch import score_batch
 
-    if not batches:
-        print("Nothing is set aside.")
-    for name in batches:
-        _print_outcome(run(score_batch, config, name))
+    results: list[ScoredBatch] = []
+    failures: list[tuple[str, UserError]] = []
+    for number, name in enumerate(batches, start=1):
+        try:
+            with progress_bar(f"{name} ({number}/{len(batches)})") as bar:
+                done = run(score_batch, config, name, version=version, force=force, progress=bar)
+        except UserError as error:
+            if len(batches) == 1:
+                raise
+            failures.append((name, error))
+            continue
+        results.append(done)
+        if not quiet:
+            _print_outcome(done)
+    for name, failure in failures:
+        typer.echo(f"aeflow: batch {name}: {failure}", err=True)
+    return results, bool(failures)
+
+
+def _nothing(first: str | None, last: str | None) -> str:
+    if first is None and last is None:
+        return "every batch of the source, but for the history, has a report"
+    bounds = f"{f' from {first}' if first is not None else ''}{f' to {last}' if last is not None else ''}"
+    return f"the source holds no batch{bounds}"
 
 
 def _report_folder(config: Path, batch: str | None) -> Path:

@@ -1,0 +1,45 @@
+"""What is odd, and yet happens: a batch that stays bad beside one that was mended, a config edited after
+training, options that mean nothing."""
+
+from __future__ import annotations
+
+import shutil
+
+import pytest
+
+
+def test_a_batch_that_stays_bad_does_not_keep_a_mended_one_from_being_replayed(space):
+    digits = space.folder / "data" / "digits"
+    (digits / "alarming").mkdir()
+    (digits / "alarming" / "one.png").touch()
+    broken = digits / "tonight" / "broken.png"
+    broken.touch()
+    space.refused("score", "digits", "--batch", "alarming")
+    space.ok("score", "digits", "--batch", "tonight")
+    shutil.copyfile(next(digits.glob("history/*.png")), broken)
+
+    message = space.refused("quarantine", "digits", "--replay")
+
+    assert "alarming" in message
+    assert space.summary("digits", "tonight")["scored"] == 41
+    assert not space.summary("digits", "tonight")["quarantined"]
+
+
+@pytest.mark.parametrize("command", ["score", "evaluate"])
+def test_a_config_edited_after_training_is_refused_by_the_key_that_was_edited(space, command):
+    labels = space.folder / "labels.csv"
+    labels.write_text("timestamp,label\n2022-05-01T00:00:00+02:00,1\n")
+    what = {"score": ("--batch", "2022-W17"), "evaluate": ("--labels", str(labels))}[command]
+    space.set("water", prepare={"window_points": 24})
+    message = space.refused(command, "water", *what)
+    assert "prepare.window_points 12, the config now says 24" in message
+    assert "aeflow train" in message
+
+
+def test_bounds_that_hold_no_batch_are_not_called_done(space):
+    said = space.ok("score", "water", "--from", "2030-W01", "--to", "2030-W02")
+    assert "the source holds no batch from 2030-W01 to 2030-W02" in said
+
+
+def test_the_version_is_told(space):
+    assert space.ok("--version").startswith("aeflow ")

@@ -97,7 +97,7 @@ def iter_series(
     """
     pieces: list[tuple[str, _Piece]] = []
     pending: tuple[str, _Piece] | None = None  # the entity whose rows may go on
-    ready_rows = 0
+    ready_rows = 0  # context too: of thousands of entities with a few rows each it is nearly everything
     for entity, time, values, context in _entity_runs(rows):
         piece = _Piece(time, values, context)
         if pending is not None and pending[0] == entity:
@@ -105,7 +105,7 @@ def iter_series(
         else:
             if pending is not None:
                 pieces.append(pending)
-                ready_rows += pending[1].new_rows
+                ready_rows += pending[1].time_us.size
             pending = (entity, piece)
         if ready_rows + pending[1].new_rows >= chunk_rows:
             now, later = pending[1].cut(prepare, cadences.of(entity))

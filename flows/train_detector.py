@@ -50,7 +50,9 @@ class TrainedDetector:
     baseline: Figures
     champion: Figures | None
     rows: int
-    quarantined: int
+    """Rows or images of the history that it learnt from."""
+    quarantined: dict[str, int]
+    """Reason code -> rows or images of the history that were set aside."""
     epochs: int
     items_per_second: float
     device: str
@@ -102,8 +104,8 @@ def train_detector(
         challenger=figures["it"],
         baseline=figures["baseline"],
         champion=champion,
-        rows=staged.valid,
-        quarantined=sum(staged.quarantined.values()),
+        rows=staged.rows_in - sum(data.set_aside.values()),
+        quarantined=dict(data.set_aside),
         epochs=len(challenger.training.history),
         items_per_second=challenger.training.samples_per_second,
         device=str(challenger.training.device),

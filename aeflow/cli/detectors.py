@@ -109,8 +109,11 @@ def _figure(value: float | None) -> str:
 
 
 def _print_training(done: TrainedDetector) -> None:
+    from aeflow.data.intake import in_words
+
     print(
-        f"Detector {done.version} of {done.pipeline}, trained on {done.rows} valid rows ({done.quarantined} set aside)"
+        f"Detector {done.version} of {done.pipeline}, trained on {done.rows} valid items "
+        f"(set aside: {in_words(done.quarantined)})"
     )
     print(f"  in {done.epochs} epochs on {done.device}, {done.items_per_second:,.0f} items a second.")
     for reason in done.decision.reasons:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from aeflow.exceptions import AccountingError, IntegrityError, StorageError
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
     from aeflow.config import Kind
@@ -21,6 +22,11 @@ if TYPE_CHECKING:
 ACCOUNT_FILE = "intake.json"
 ROWS_FILE = "rows.parquet"
 QUARANTINE_FILE = "quarantine.parquet"
+
+
+def in_words(reasons: Mapping[str, int]) -> str:
+    """Reason codes with how often each came, in the order of the codes; "none" where there are none."""
+    return ", ".join(f"{reason} {count}" for reason, count in sorted(reasons.items())) or "none"
 
 
 @dataclass(frozen=True)

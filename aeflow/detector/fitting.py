@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from aeflow.config import dump_json
+from aeflow.data.intake import in_words
 from aeflow.data.reference import learn_reference
 from aeflow.data.splits import TEST
 from aeflow.detector import image_fitting, series_fitting
 from aeflow.detector.detector import Detector, FittedOn, fingerprint
 from aeflow.detector.image_fitting import ImageHistory
 from aeflow.detector.series_fitting import SeriesHistory
+from aeflow.exceptions import DetectorError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
     from pathlib import Path
 
     import torch
@@ -51,12 +54,14 @@ class TrainingData:
     """A staged history, prepared; what every model of one training run is fitted to.
 
     items_per_batch: images or rows that a batch is expected to hold.
+    set_aside: reason code -> images or rows of the history that nothing was learnt from.
     """
 
     history: History
     reference: Reference
     fitted_on: FittedOn
     items_per_batch: float
+    set_aside: Mapping[str, int]
 
 
 def prepare(config: PipelineConfig, intake: Intake, *, batches: Sequence[str]) -> TrainingData:
@@ -65,17 +70,22 @@ def prepare(config: PipelineConfig, intake: Intake, *, batches: Sequence[str]) -
     Raises:
         DetectorError: it holds nothing to learn from.
     """
+    if not intake.valid:
+        raise DetectorError(
+            f"the history holds nothing valid to learn from; set aside: {in_words(intake.quarantined)}",
+            where=f"pipeline {config.name}",
+            remedy="Mend the source, or widen `history` in the config.",
+        )
     items_per_batch = config.calibration.items_per_batch or max(1.0, intake.valid / len(batches))
     reference = learn_reference(config, intake)
     if config.kind == "images":
         images = image_fitting.prepare_history(config, intake)
-        return TrainingData(
-            images, reference, _fitted_on_images(config, intake, images, batches), items_per_batch
-        )
+        fitted_on = _fitted_on_images(config, intake, images, batches)
+        set_aside = images.damaged + Counter(intake.quarantined)
+        return TrainingData(images, reference, fitted_on, items_per_batch, set_aside)
     series = series_fitting.prepare_history(config, intake.rows_path)
-    return TrainingData(
-        series, reference, _fitted_on_series(config, intake, series, batches), items_per_batch
-    )
+    fitted_on = _fitted_on_series(config, intake, series, batches)
+    return TrainingData(series, reference, fitted_on, items_per_batch, intake.quarantined)
 
 
 def fit(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -11,6 +12,7 @@ import pyarrow.parquet as pq
 from aeflow.config import ImagePrepare
 from aeflow.data.image_intake import items_path
 from aeflow.data.images import iter_images
+from aeflow.data.intake import in_words
 from aeflow.data.splits import CALIBRATION, TEST, TRAIN, VALIDATION, split_groups
 from aeflow.detector.image_scores import ImageArrays, ImageNormal, as_unit, reconstruct, score_images
 from aeflow.exceptions import DetectorError
@@ -46,6 +48,8 @@ class ImageHistory:
     part: NDArray[np.int8]
     sha256: tuple[str, ...]
     groups: tuple[str | None, ...]
+    damaged: Counter[str]
+    """Reason code -> images that turned out damaged while they were decoded."""
 
     def of(self, part: int) -> ImageArrays:
         """The arrays of one part."""
@@ -69,25 +73,26 @@ class ImageFit:
 def prepare_history(config: PipelineConfig, intake: Intake) -> ImageHistory:
     """The staged history as arrays in memory (1 byte a value, 4 where there are 16 bits), whole groups to one part.
 
-    Files that turn out damaged are left out: the intake's record of them stands in the quarantine.
+    Files that turn out damaged are left out and counted.
 
     Raises:
         DetectorError: there are no images.
     """
     staged = pq.read_table(items_path(intake), columns=["sha256", "group"])
     chunks = list(iter_images(config, intake))
+    damaged: Counter[str] = Counter(one.reason for chunk in chunks for one in chunk.set_aside)
     if not any(len(chunk.item) for chunk in chunks):
         raise DetectorError(
-            "the history holds no valid image to learn from",
+            f"the history holds no valid image to learn from; set aside: {in_words(damaged + Counter(intake.quarantined))}",
             where=f"pipeline {config.name}",
-            remedy="Widen `history` in the config, or see `aeflow quarantine`.",
+            remedy="Mend the source, or widen `history` in the config.",
         )
     sha256 = tuple(staged["sha256"].to_pylist())
     groups = tuple(staged["group"].to_pylist())
     part_of_item = split_groups(groups, sha256, config.split, config.seed)
     index = np.concatenate([chunk.item for chunk in chunks])
     pixels = np.concatenate([chunk.pixels for chunk in chunks])
-    return ImageHistory(pixels, index, part_of_item[index], sha256, groups)
+    return ImageHistory(pixels, index, part_of_item[index], sha256, groups, damaged)
 
 
 def fit_images(

@@ -63,20 +63,10 @@ class SeriesFit:
 
 
 def prepare_history(config: PipelineConfig, rows: Path) -> SeriesHistory:
-    """The staged history on the grid, each entity cut into consecutive parts in time.
-
-    Raises:
-        DetectorError: there are no rows.
-    """
+    """The staged history on the grid, each entity cut into consecutive parts in time."""
     assert isinstance(config.prepare, SeriesPrepare)
     cadences = learn_cadences(rows, config.prepare)
     grid = history_grid(rows, config.prepare, cadences, len(config.channels))
-    if grid.slot.size == 0:
-        raise DetectorError(
-            "the history holds no valid row to learn from",
-            where=f"pipeline {config.name}",
-            remedy="Widen `history` in the config, or see `aeflow quarantine`.",
-        )
     return SeriesHistory(grid, split_time(grid.entity, config.split, counted=grid.has_row), cadences)
 
 

@@ -36,6 +36,21 @@ def test_a_config_edited_after_training_is_refused_by_the_key_that_was_edited(sp
     assert "aeflow train" in message
 
 
+def test_training_tells_what_of_the_history_was_set_aside_damaged_images_too(space):
+    history = space.folder / "data" / "digits" / "history"
+    one, other = sorted(history.glob("*.png"))[:2]
+    one.write_bytes(b"")
+    other.write_bytes(other.read_bytes()[:-30])
+    said = space.ok("train", "digits")
+    assert "trained on 298 valid items (set aside: truncated 1, zero_bytes 1)" in said
+
+
+def test_a_history_without_a_valid_image_is_refused_with_the_reasons(space):
+    for file in (space.folder / "data" / "digits" / "history").glob("*.png"):
+        file.write_bytes(b"")
+    assert "zero_bytes 300" in space.refused("train", "digits")
+
+
 def test_bounds_that_hold_no_batch_are_not_called_done(space):
     said = space.ok("score", "water", "--from", "2030-W01", "--to", "2030-W02")
     assert "the source holds no batch from 2030-W01 to 2030-W02" in said

@@ -93,9 +93,7 @@ def test_a_batch_with_its_context_meets_the_windows_of_the_whole(tmp_path, serie
     whole = windows(iter_series(write_rows(tmp_path / "whole.parquet", series), prepare, cadences))
     reach = context_points(prepare)
     near = {
-        name: (s[keep], v[keep])
-        for name, (s, v) in series.items()
-        if (keep := s >= border - reach).any()
+        name: (s[keep], v[keep]) for name, (s, v) in series.items() if (keep := s >= border - reach).any()
     }
     if not near:
         return

@@ -7,7 +7,7 @@ detector was fitted on is left out, and how much that is, is said.
 from __future__ import annotations
 
 import shutil
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -86,7 +86,7 @@ def evaluate_detector(config: Path, labels: Path, *, version: int | None = None)
     try:
         for name, one in zip(names, (detector, baseline), strict=True):
             found = _score_labelled(one, pipeline, truth, work)
-            unknown = len(truth.keys) - found.known
+            unknown = len(_named(truth) - found.known)
             compared.append(_evaluation(name, found, one))
     finally:
         shutil.rmtree(work, ignore_errors=True)
@@ -100,7 +100,14 @@ class _Found:
     scores: list[LabelledScores]
     undecided: list[NDArray[np.bool_]]
     left_out: int = 0
-    known: int = 0
+    known: set[tuple[str, object]] = field(default_factory=set)
+    """Of `_named`, those that are in a batch."""
+
+
+def _named(truth: Labels) -> set[tuple[str, object]]:
+    """What is labelled, once each: batch, or "" where the labels name none, and key."""
+    batches = truth.batches if truth.batches is not None else ("",) * len(truth.keys)
+    return set(zip(batches, truth.keys, strict=True))
 
 
 def _score_labelled(detector: Detector, config: PipelineConfig, truth: Labels, work: Path) -> _Found:
@@ -174,12 +181,13 @@ def _add_series(
     event = find_events(flag, slot, entity, merge_gap=rule.merge_gap_points, min_points=rule.min_event_points)
     wanted = {truth.keys[i]: bool(truth.label[i]) for i in mine}
     seen = detector.fitted_on.until_us
+    batch = staged.batch if truth.batches is not None else ""
     rows, labels = [], []
     for row, key in enumerate(zip(names, time.tolist(), strict=True)):
         label = wanted.get(key)
         if label is None:
             continue
-        found.known += 1
+        found.known.add((batch, key))
         if staged.batch in detector.fitted_on.batches and time[row] <= seen.get(names[row], _NEVER):
             found.left_out += 1
             continue
@@ -206,13 +214,14 @@ def _add_images(
 ) -> None:
     wanted = {str(truth.keys[i]): bool(truth.label[i]) for i in mine}
     fitted = detector.fitted_on
+    batch = staged.batch if truth.batches is not None else ""
     label, score, p_value, every_p, maps, masks = [], [], [], [], [], []
     for chunk in score_items(detector, config, staged, device=device, with_maps=bool(truth.masks)):
         every_p += chunk.p_value.tolist()
         for row, image in enumerate(chunk.items):
             if image.item not in wanted:
                 continue
-            found.known += 1
+            found.known.add((batch, image.item))
             if fitted.knows(image.sha256, image.group):
                 found.left_out += 1
                 continue

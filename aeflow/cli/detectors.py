@@ -101,7 +101,7 @@ def rollback(config: ConfigArgument) -> None:
     print(f"Version {change.now} is the champion again, in place of version {change.before}.")
     if change.scored:
         print(f"Scored by version {change.before}: {', '.join(change.scored)}.")
-        print("To score them again: aeflow score " + f"{config} --batch ID --force")
+        print(f"To score them again: aeflow score {config} --batch ID")
 
 
 def _figure(value: float | None) -> str:

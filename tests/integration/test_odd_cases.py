@@ -51,6 +51,16 @@ def test_a_history_without_a_valid_image_is_refused_with_the_reasons(space):
     assert "zero_bytes 300" in space.refused("train", "digits")
 
 
+def test_a_label_given_twice_is_one_that_is_found(space):
+    tonight = sorted((space.folder / "data" / "digits" / "tonight").glob("*.png"))
+    lines = [f"tonight/{file.name},{int(file.name.startswith('7'))}" for file in tonight]
+    labels = space.folder / "labels.csv"
+    labels.write_text("\n".join(["item,label", *lines, *lines, "tonight/gone.png,0"]) + "\n")
+    said = space.ok("evaluate", "digits", "--labels", str(labels))
+    assert "40 labelled items compared" in said
+    assert "1 not in the source or set aside" in said
+
+
 def test_bounds_that_hold_no_batch_are_not_called_done(space):
     said = space.ok("score", "water", "--from", "2030-W01", "--to", "2030-W02")
     assert "the source holds no batch from 2030-W01 to 2030-W02" in said

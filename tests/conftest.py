@@ -23,7 +23,10 @@ def nothing_of_the_test_before():
     names = ("TMPDIR", "MLFLOW_TRACKING_URI", "PREFECT_HOME", "MPLCONFIGDIR")
     before = {name: os.environ.get(name) for name in names}
     temporary = tempfile.tempdir
-    logging.getLogger("aeflow").propagate = True
+    # Alembic, which MLflow's migrations run, switches every logger off that it does not know.
+    for name, logger in list(logging.Logger.manager.loggerDict.items()):
+        if name.split(".")[0] == "aeflow" and isinstance(logger, logging.Logger):
+            logger.disabled, logger.propagate = False, True
     yield
     tempfile.tempdir = temporary
     for name, value in before.items():

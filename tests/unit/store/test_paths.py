@@ -22,7 +22,7 @@ def test_a_hostile_batch_id_stays_one_folder_below_its_place(batch):
         assert Path(str(path)).parts == path.parts
 
 
-@given(st.text(st.characters(), min_size=1, max_size=12))
+@given(st.text(st.characters(codec="utf-8"), min_size=1, max_size=12))
 def test_any_batch_id_comes_back_from_its_file_name(batch):
     escaped = escape_batch(batch)
     assert escaped.isascii()
@@ -30,7 +30,7 @@ def test_any_batch_id_comes_back_from_its_file_name(batch):
     assert unescape_batch(escaped) == batch
 
 
-@given(st.sets(st.text(min_size=1, max_size=4), min_size=2, max_size=5))
+@given(st.sets(st.text(st.characters(codec="utf-8"), min_size=1, max_size=4), min_size=2, max_size=5))
 def test_two_batch_ids_never_share_a_file_name(ids):
     assert len({escape_batch(i) for i in ids}) == len(ids)
 

@@ -35,7 +35,7 @@ def angles(a, b):
     return torch.arccos(torch.linalg.svdvals(a @ b.T).clamp(-1, 1))
 
 
-def alike(found, x, count):
+def assert_alike(found, x, count):
     variance, directions = exact(x, count)
     torch.testing.assert_close(found.mean, x.double().mean(dim=0))
     torch.testing.assert_close(found.variance, variance, rtol=1e-6, atol=1e-12)
@@ -46,19 +46,19 @@ def alike(found, x, count):
 @pytest.mark.parametrize("portion", [1, 7, 200])
 def test_the_covariance_gives_the_components_of_the_singular_values(portion):
     x = items(200, 30)
-    alike(principal_components([(part, None) for part in x.split(portion)], 5), x, 5)
+    assert_alike(principal_components([(part, None) for part in x.split(portion)], 5), x, 5)
 
 
 def test_fewer_items_than_values_give_the_same_components():
     x = items(20, 90)
-    alike(principal_components([(part, None) for part in x.split(6)], 5), x, 5)
+    assert_alike(principal_components([(part, None) for part in x.split(6)], 5), x, 5)
 
 
 def test_what_is_too_large_for_a_matrix_gives_the_same_components(monkeypatch):
     monkeypatch.setattr(module, "_LARGEST_MATRIX", 50)
     x = items(150, 120)
     found = principal_components([(part, None) for part in x.split(40)], 5)
-    alike(found, x, 5)
+    assert_alike(found, x, 5)
     again = principal_components([(part, None) for part in x.split(40)], 5)
     assert torch.equal(found.directions, again.directions)
 

@@ -1,1 +1,1 @@
-"""The Prefect flows: the only place that imports prefect."""
+"""The flows; what imports prefect lies here and nowhere else, and only where a server follows the run."""

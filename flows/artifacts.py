@@ -9,12 +9,6 @@ import re
 from typing import TYPE_CHECKING, cast
 
 import pyarrow.parquet as pq
-from prefect.artifacts import (
-    create_markdown_artifact,
-    create_progress_artifact,
-    create_table_artifact,
-    update_progress_artifact,
-)
 
 from flows.io_tasks import tracked
 
@@ -30,6 +24,8 @@ _STEP_PERCENT = 5.0
 def show_summary(key: str, markdown: str) -> None:
     """A run's summary; `key` names the artifact over all its runs."""
     if tracked():
+        from prefect.artifacts import create_markdown_artifact  # noqa: PLC0415 - seconds that a server costs
+
         create_markdown_artifact(markdown=markdown, key=_key(key), description="What came of the run")
 
 
@@ -37,6 +33,8 @@ def show_flags(key: str, flags: Path) -> None:
     """The most severe flags of a report as a table."""
     if not tracked():
         return
+    from prefect.artifacts import create_table_artifact  # noqa: PLC0415
+
     columns = ["severity", "entity", "item", "start", "end", "p_value", "flag_id"]
     rows = pq.read_table(flags, columns=columns).slice(0, _TOP_FLAGS).to_pylist()
     shown = [{k: _cell(v) for k, v in row.items() if v not in (None, "")} for row in rows]
@@ -47,6 +45,8 @@ def progress_shown(key: str) -> Callable[[float], None]:
     """A function that takes a share 0..1 and moves a progress bar in the UI, every five per cent."""
     if not tracked():
         return lambda _share: None
+    from prefect.artifacts import create_progress_artifact, update_progress_artifact  # noqa: PLC0415
+
     artifact = cast("UUID", create_progress_artifact(progress=0.0, key=_key(key), description="Items scored"))
     shown = 0.0
 

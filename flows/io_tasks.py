@@ -1,24 +1,23 @@
 """The steps of a flow that touch the outside, and the only retries.
 
 Under a Prefect server a step is a task: seen in the UI, retried when its source or store did not
-answer. Without one it is the plain function: nothing to start, nothing to wait for.
+answer. Without one it is the plain function: nothing to start, nothing to wait for, and Prefect (two
+seconds) is not even imported.
 """
 
 from __future__ import annotations
 
-from functools import wraps
+import sys
+from functools import cache, wraps
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
-from prefect import task
-from prefect.cache_policies import NO_CACHE
-from prefect.context import FlowRunContext
-
 from aeflow.exceptions import AeflowError
+from aeflow.settings import prefect_api_configured
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from prefect import Flow, Task
+    from prefect import Task
     from prefect.client.schemas.objects import State, TaskRun
 
 _RETRY_SECONDS = [1.0, 5.0]
@@ -29,6 +28,10 @@ R = TypeVar("R")
 
 def tracked() -> bool:
     """Whether a Prefect flow run is under way."""
+    if "prefect" not in sys.modules:
+        return False
+    from prefect.context import FlowRunContext  # noqa: PLC0415
+
     return FlowRunContext.get() is not None
 
 
@@ -42,25 +45,33 @@ def step(function: Callable[P, R]) -> Callable[P, R]:
     return _step(function, retries=0)
 
 
-def run(flow: Flow[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
-    """Run a flow: under Prefect where a server is configured, else as the plain function it is."""
-    from aeflow.settings import prefect_api_configured  # noqa: PLC0415 - read when asked, not when imported
+def run(function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
+    """Run a flow by its function: under Prefect where a server is configured, else as it is."""
+    if not prefect_api_configured():
+        return function(*args, **kwargs)
+    from flows.prefect_flows import FLOWS  # noqa: PLC0415
 
-    return flow(*args, **kwargs) if prefect_api_configured() else flow.fn(*args, **kwargs)
+    done: R = FLOWS[function](*args, **kwargs)
+    return done
 
 
 def _step(function: Callable[P, R], retries: int) -> Callable[P, R]:
-    as_task: Task[P, R] = task(
-        retries=retries,
-        retry_delay_seconds=_RETRY_SECONDS[:retries],
-        retry_condition_fn=_worth_another_try,
-        persist_result=False,
-        cache_policy=NO_CACHE,
-    )(function)
+    @cache
+    def as_task() -> Task[P, R]:
+        from prefect import task  # noqa: PLC0415
+        from prefect.cache_policies import NO_CACHE  # noqa: PLC0415
+
+        return task(
+            retries=retries,
+            retry_delay_seconds=_RETRY_SECONDS[:retries],
+            retry_condition_fn=_worth_another_try,
+            persist_result=False,
+            cache_policy=NO_CACHE,
+        )(function)
 
     @wraps(function)
     def call(*args: P.args, **kwargs: P.kwargs) -> R:
-        return as_task(*args, **kwargs) if tracked() else function(*args, **kwargs)
+        return as_task()(*args, **kwargs) if tracked() else function(*args, **kwargs)
 
     return call
 

@@ -15,8 +15,6 @@ from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from prefect import flow
-
 from aeflow import detector as detectors
 from aeflow import registry
 from aeflow.config import Compute, dump_json, load_config
@@ -81,7 +79,6 @@ class ScoredBatch:
         }
 
 
-@flow(name="score-batch", flow_run_name="{batch}", persist_result=False)
 def score_batch(
     config: Path,
     batch: str,

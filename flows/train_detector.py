@@ -12,8 +12,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from prefect import flow
-
 from aeflow import detector as detectors
 from aeflow import registry
 from aeflow.config import BASELINE, load_config
@@ -63,7 +61,6 @@ class TrainedDetector:
         return asdict(self)
 
 
-@flow(name="train-detector", persist_result=False)
 def train_detector(
     config: Path, *, go_live: bool = True, progress: Callable[[float, str], None] | None = None
 ) -> TrainedDetector:

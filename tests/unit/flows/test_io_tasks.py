@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import pytest
 
 from flows import io_tasks
@@ -24,12 +27,23 @@ def test_without_a_server_a_step_is_the_function_itself_called_once(kind):
 
 
 def test_a_flow_runs_as_a_plain_function_without_a_server(monkeypatch):
-    from prefect import flow
-
     monkeypatch.delenv("PREFECT_API_URL", raising=False)
 
-    @flow
     def tell(what):
         return what, io_tasks.tracked()
 
     assert io_tasks.run(tell, "yes") == ("yes", False)
+
+
+def test_every_flow_is_known_to_prefect_by_its_function():
+    from flows.prefect_flows import FLOWS
+
+    assert {flow.name: flow.fn for flow in FLOWS.values()} == {
+        function.__name__.replace("_", "-"): function for function in FLOWS
+    }
+
+
+def test_without_a_server_prefect_is_not_imported():
+    program = "import sys, flows.score_batch, flows.train_detector; print('prefect' in sys.modules)"
+    told = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert told.stdout == "False\n"

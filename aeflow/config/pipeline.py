@@ -14,12 +14,16 @@ from aeflow.config.stages import (
     Calibration,
     Checks,
     Compute,
+    ErrorKind,
     ImagePrepare,
     Prepare,
     Report,
+    Scoring,
     SeriesPrepare,
     Training,
 )
+
+_SERIES_ERRORS: tuple[ErrorKind, ...] = ("mse", "mae", "huber")
 
 
 class PipelineConfig(Section):
@@ -38,6 +42,7 @@ class PipelineConfig(Section):
     prepare: Prepare
     model: Model
     training: Training = Training()
+    scoring: Scoring = Scoring()
     calibration: Calibration
     compute: Compute = Compute()
     report: Report = Report()
@@ -62,6 +67,11 @@ class PipelineConfig(Section):
             return ("grey",) if self.prepare.color == "grey" else ("red", "green", "blue")
         return self.source.channels
 
+    @property
+    def error(self) -> ErrorKind:
+        """The error that scores are made of."""
+        return self.scoring.error or self.training.loss
+
     def at(self, folder: Path) -> Self:
         """The same config, its relative paths starting at `folder`."""
         moved = self.model_copy()
@@ -76,6 +86,7 @@ class PipelineConfig(Section):
         if self.kind not in self.model.kinds:
             msg = f"model.family {self.model.family} takes {' or '.join(self.model.kinds)}, not {self.kind}"
             raise ValueError(msg)
+        self._check_training()
         self._check_batch_rule()
         unknown = sorted(set(self.checks.limits) - set(self.channels))
         if unknown:
@@ -85,6 +96,19 @@ class PipelineConfig(Section):
             msg = "history.first_rows and history.first_share are for series; choose images by batches"
             raise ValueError(msg)
         return self
+
+    def _check_training(self) -> None:
+        for corruption in self.training.corruption:
+            if self.kind not in corruption.kinds:
+                msg = f"training.corruption {corruption.kind} takes {' or '.join(corruption.kinds)}, not {self.kind}"
+                raise ValueError(msg)
+        for key, error in (("training.loss", self.training.loss), ("scoring.error", self.error)):
+            if self.kind == "series" and error not in _SERIES_ERRORS:
+                msg = f"{key} {error} is for images; series take {', '.join(_SERIES_ERRORS)}"
+                raise ValueError(msg)
+        if self.training.loss == "bce" and getattr(self.model, "output", "sigmoid") != "sigmoid":
+            msg = "training.loss bce needs an output in 0..1: set model.output to sigmoid"
+            raise ValueError(msg)
 
     def _check_batch_rule(self) -> None:
         by, source = self.batch.by, self.source

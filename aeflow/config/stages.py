@@ -7,6 +7,10 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, model_validator
 
 from aeflow.config.base import Section
+from aeflow.config.corruptions import Corruption
+
+ErrorKind = Literal["mse", "mae", "huber", "bce", "ssim", "ms_ssim"]
+"""How far what is expected lies from what came; see `aeflow.models.errors`."""
 
 
 class Checks(Section):
@@ -79,6 +83,13 @@ Prepare = Annotated[ImagePrepare | SeriesPrepare, Field(discriminator="kind")]
 class Training(Section):
     """How the network is fitted. Families with a closed form use none of it."""
 
+    loss: ErrorKind = "mse"
+    """mse: squares, so that few large errors count; mae: absolute; huber: squares up to 1, absolute
+    beyond. Images also: bce, cross-entropy, for a network whose output lies in 0..1; ssim and ms_ssim:
+    structural similarity, at one or several scales."""
+    corruption: tuple[Corruption, ...] = ()
+    """How items are spoiled before the network sees them, one after the other; it is to give back the
+    clean ones. Such as [{kind: masking_noise, share: 0.3}]."""
     epochs: int = Field(default=60, ge=1)
     """At most so many passes over the training items."""
     batch_size: int = Field(default=64, ge=1)
@@ -93,6 +104,13 @@ class Training(Section):
     """auto: bfloat16 on a GPU that has it, float32 elsewhere. Scoring is always float32."""
     max_train_windows: int | None = Field(default=None, ge=1)
     """Draw at most this many training items per epoch (seeded). None: all."""
+
+
+class Scoring(Section):
+    """What a score is made of."""
+
+    error: ErrorKind | None = None
+    """The error that is scored, one of those of `training.loss`. None: that very one."""
 
 
 class Calibration(Section):

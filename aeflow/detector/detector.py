@@ -15,7 +15,14 @@ import numpy as np
 from aeflow.config import SeriesPrepare
 from aeflow.data.series import context_points
 from aeflow.data.take_in import Context
-from aeflow.detector.image_scores import ArrayScores, ImageArrays, ImageNormal, score_images
+from aeflow.detector.image_scores import (
+    ArrayMaps,
+    ArrayScores,
+    ImageArrays,
+    ImageNormal,
+    map_errors,
+    score_images,
+)
 from aeflow.detector.series_scores import SeriesNormal, WindowScores, score_series
 from aeflow.exceptions import DetectorError
 
@@ -85,12 +92,25 @@ class Detector:
     def score_series(self, inputs: SeriesInputs, *, device: torch.device, chunk_items: int) -> WindowScores:
         """Score of the last point of every window of `inputs`, float32, higher is more abnormal."""
         assert isinstance(self.normal, SeriesNormal)
-        return score_series(self.normal, self.network, inputs, device=device, chunk_items=chunk_items)
+        return score_series(
+            self.normal, self.network, inputs, self.config.error, device=device, chunk_items=chunk_items
+        )
 
     def score_images(self, pixels: ImageArrays, *, device: torch.device, chunk_items: int) -> ArrayScores:
-        """Score and error map of each array `(N, C, H, W)`, float32, higher is more abnormal."""
+        """Score of each array `(N, C, H, W)`, float32, higher is more abnormal."""
         assert isinstance(self.normal, ImageNormal)
-        return score_images(self.normal, self.network, pixels, device=device, chunk_items=chunk_items)
+        return score_images(
+            self.normal, self.network, pixels, self.config.error, device=device, chunk_items=chunk_items
+        )
+
+    def map_errors(
+        self, pixels: ImageArrays, *, device: torch.device, chunk_items: int
+    ) -> tuple[ArrayScores, ArrayMaps]:
+        """As `score_images`, and where the errors lie and what was expected."""
+        assert isinstance(self.normal, ImageNormal)
+        return map_errors(
+            self.normal, self.network, pixels, self.config.error, device=device, chunk_items=chunk_items
+        )
 
     def p_values(self, scores: NDArray[np.float32], entity: str = "") -> NDArray[np.float64]:
         """How often normal data of the entity score at least as high, `(N,)` in 0..1."""

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     import torch
     from numpy.typing import NDArray
 
-    from aeflow.config import Model, PipelineConfig
+    from aeflow.config import ErrorKind, Model, PipelineConfig
     from aeflow.data.intake import Intake
     from aeflow.models.autoencoder import Autoencoder
     from aeflow.training.loop import Progress
@@ -127,10 +127,12 @@ def fit_images(
     )
     network.eval()
     chunk = config.compute.chunk_items
-    normal = ImageNormal(_spread(network, history.of(VALIDATION), device, chunk))
+    normal = ImageNormal(_spread(network, history.of(VALIDATION), config.error, device, chunk))
 
     def scores(part: int) -> NDArray[np.float32]:
-        found = score_images(normal, network, history.of(part), device=device, chunk_items=chunk)
+        found = score_images(
+            normal, network, history.of(part), config.error, device=device, chunk_items=chunk
+        )
         return best_of_items(found.score, history.item[history.part == part])
 
     calibration_scores = scores(CALIBRATION)
@@ -142,8 +144,9 @@ def fit_images(
         false_discovery_rate=promise.false_discovery_rate,
         items_per_batch=items_per_batch,
     )
-    some = as_unit(history.of(VALIDATION)[:_SAMPLES])
-    samples = some, reconstruct(network, some, device=device, chunk_items=chunk)[0]
+    some = history.of(VALIDATION)[:_SAMPLES]
+    shown = reconstruct(network, some, config.error, device=device, chunk_items=chunk)
+    samples = as_unit(some), np.concatenate([one.expected for one in shown])
     return ImageFit(normal, network, calibration, result, calibration_scores, scores(TEST), samples)
 
 
@@ -158,15 +161,14 @@ def best_of_items(score: NDArray[np.float32], item: NDArray[np.int64]) -> NDArra
 def _spread(
     network: Autoencoder,
     pixels: ImageArrays,
+    error: ErrorKind,
     device: torch.device,
     chunk_items: int,
 ) -> NDArray[np.float32]:
-    """Root mean square of the residuals of each band, `(C,)`, in portions of fixed memory."""
+    """Square root of the mean error of each band, `(C,)`, in portions of fixed memory."""
     total = np.zeros(pixels.shape[1])
-    for begin in range(0, len(pixels), chunk_items):
-        images = as_unit(pixels[begin : begin + chunk_items])
-        reconstruction, _ = reconstruct(network, images, device=device, chunk_items=chunk_items)
-        total += ((images - reconstruction) ** 2).sum(axis=(0, 2, 3), dtype=np.float64)
+    for found in reconstruct(network, pixels, error, device=device, chunk_items=chunk_items):
+        total += found.error.sum(axis=(0, 2, 3), dtype=np.float64)
     spread = np.sqrt(total / (pixels.size / pixels.shape[1]))
     floored: NDArray[np.float32] = np.maximum(spread, _SMALLEST_SPREAD).astype(np.float32)
     return floored

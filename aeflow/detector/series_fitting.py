@@ -118,6 +118,7 @@ def fit_series(
             grid.observed,
             ends[part],
             window,
+            config.error,
             device=device,
             chunk_items=config.compute.chunk_items,
         )
@@ -143,7 +144,7 @@ def fit_series(
     normal = SeriesNormal(grid.entities, history.cadences, scale, spread)
     shown = network_windows(flat, grid.observed, _spread_out(ends[VALIDATION], _SAMPLES), window, device)
     with torch.inference_mode():
-        samples = shown[0].cpu().numpy(), network(*shown).items.float().cpu().numpy()
+        samples = shown[0].cpu().numpy(), network.views(*shown).mean(dim=0).float().cpu().numpy()
     return SeriesFit(normal, network, calibration, own, result, calibration_scores, scores(TEST), samples)
 
 

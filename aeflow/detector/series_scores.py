@@ -7,11 +7,12 @@ nothing. Legend: N windows, T points, C channels, L grid points, E entities.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 
+from aeflow.models.errors import error_map
 from aeflow.numerics.reconstruction_error import series_scores
 
 if TYPE_CHECKING:
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from aeflow.config import ErrorKind
     from aeflow.data.series import Cadences, SeriesInputs
     from aeflow.models.autoencoder import Autoencoder
     from aeflow.numerics.scaling import RobustScale
@@ -59,7 +61,8 @@ class WindowScores:
 @dataclass(frozen=True)
 class Residuals:
     """Of the last point of each window, in scaled units: residual, reconstruction and the additive
-    parts of the latent statistic, each `(N, C)` float32; observed `(N, C)` bool."""
+    parts of the latent statistic, each `(N, C)` float32; observed `(N, C)` bool. The square of a residual
+    is the error: where that is not the square of a difference, the residual is its signed root."""
 
     residual: NDArray[np.float32]
     reconstruction: NDArray[np.float32]
@@ -78,6 +81,7 @@ def residuals(
     observed: NDArray[np.bool_],
     ends: NDArray[np.int64],
     window: int,
+    error: ErrorKind,
     *,
     device: torch.device,
     chunk_items: int,
@@ -87,18 +91,32 @@ def residuals(
     if ends.size == 0:
         nothing = np.empty((0, channels), dtype=np.float32)
         return Residuals(nothing, nothing, None, np.empty((0, channels), dtype=bool))
-    last: list[NDArray[np.float32]] = []
+    last: list[torch.Tensor] = []
     latent: list[NDArray[np.float32]] = []
     with torch.inference_mode():
         for x, mask in _windows(network_input(scaled), observed, ends, window, device, chunk_items):
-            last.append(network(x, mask).items[:, -1].float().cpu().numpy())
+            last.append(network.views(x, mask)[:, :, -1].float().cpu())
             parts = network.latent_contributions(x, mask)
             if parts is not None:
                 latent.append((parts.sum(dim=1) / network.code_size).float().cpu().numpy())
-    reconstruction = np.concatenate(last)
+    views = torch.cat(last, dim=1)
     seen = observed[ends]
-    residual = np.where(seen, scaled[ends] - reconstruction, np.float32(0)).astype(np.float32)
-    return Residuals(residual, reconstruction, np.concatenate(latent) if latent else None, seen)
+    residual = np.where(seen, _signed_root(error, scaled[ends], views), np.float32(0)).astype(np.float32)
+    return Residuals(residual, views.mean(dim=0).numpy(), np.concatenate(latent) if latent else None, seen)
+
+
+def _signed_root(
+    error: ErrorKind, values: NDArray[np.float32], views: torch.Tensor
+) -> NDArray[np.floating[Any]]:
+    """The root of the mean error of `values` `(N, C)` against each view `(V, N, C)`, with the sign of the
+    difference. Against the values as they came, not as the network saw them: see `_INPUT_LIMIT`."""
+    difference: NDArray[np.floating[Any]] = values - views.mean(dim=0).numpy()
+    if error == "mse" and len(views) == 1:
+        return difference
+    came = torch.from_numpy(values).double()
+    mean = torch.stack([error_map(error, view.double(), came) for view in views]).mean(dim=0)
+    root: NDArray[np.floating[Any]] = np.copysign(mean.sqrt().numpy(), difference)
+    return root
 
 
 def network_windows(
@@ -137,6 +155,7 @@ def score_series(
     normal: SeriesNormal,
     network: Autoencoder,
     inputs: SeriesInputs,
+    error: ErrorKind,
     *,
     device: torch.device,
     chunk_items: int,
@@ -146,7 +165,14 @@ def score_series(
     grid_codes = codes[inputs.grid_entity]
     scaled = normal.scale.apply(inputs.values, grid_codes)
     found = residuals(
-        network, scaled, inputs.observed, inputs.ends, inputs.window, device=device, chunk_items=chunk_items
+        network,
+        scaled,
+        inputs.observed,
+        inputs.ends,
+        inputs.window,
+        error,
+        device=device,
+        chunk_items=chunk_items,
     )
     of_window = grid_codes[inputs.ends]
     score, contributions = series_scores(

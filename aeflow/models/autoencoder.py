@@ -11,6 +11,8 @@ from __future__ import annotations
 
 import copy
 from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from math import prod
 from typing import TYPE_CHECKING, NamedTuple
 
 import torch
@@ -18,30 +20,43 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from aeflow.exceptions import InputError
+from aeflow.models.errors import error_map
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
+
+    from aeflow.config import Corruption, ErrorKind
+    from aeflow.models.bottleneck import Bottleneck
 
 
 class Reconstruction(NamedTuple):
-    """items: `(N, *item_shape)`, what was expected. code: `(N, D)`. penalty: scalar, what the family
-    adds to the training loss; 0 for most."""
+    """items: `(N, *item_shape)`, what was expected. code: `(N, D)`. penalty: scalar, what the code costs
+    in training; see `Autoencoder.objective`."""
 
     items: Tensor
     code: Tensor
     penalty: Tensor
 
 
+class Comparison(NamedTuple):
+    """expected, error: `(N, *item_shape)` each; errors are not negative."""
+
+    expected: Tensor
+    error: Tensor
+
+
 class Autoencoder(nn.Module, ABC):
     """A network that reconstructs items through a code.
 
     `item_shape` and `code_size` (D) are set by every family. `options` are those it was built from, as
-    JSON: a checkpoint of other options is not its own.
+    JSON: a checkpoint of other options is not its own. `loss_weight`, of the item's shape or one that
+    broadcasts to it, says what counts in training; None: everything alike.
     """
 
     item_shape: tuple[int, ...]
     code_size: int
     options: str = ""
+    loss_weight: Tensor | None = None
 
     @abstractmethod
     def encode(self, x: Tensor, observed: Tensor | None = None) -> Tensor:
@@ -56,10 +71,88 @@ class Autoencoder(nn.Module, ABC):
         code = self.encode(x, observed)
         return Reconstruction(self.decode(code), code, x.new_zeros(()))
 
+    def stages(self) -> Iterable[Stage]:
+        """What is trained before the network itself, one after the other; each may use the one before."""
+        return ()
+
+    def begin_epoch(self, epoch: int) -> None:
+        """Training begins epoch 1, 2, ...: for what is warmed up."""
+
+    def objective(self, found: Reconstruction, error: Tensor) -> Tensor:
+        """What training minimises, of the mean reconstruction error of a batch. The penalty counts as a
+        share of the error, so that it weighs as much for items of any scale: the gradient is that of
+        error x (log error + penalty)."""
+        return error + error.detach() * found.penalty
+
+    def views(self, x: Tensor, observed: Tensor | None = None) -> Tensor:
+        """What is expected of each item, in one way or several, `(V, N, *item_shape)`: an item's error is
+        the mean of its errors against them."""
+        items: Tensor = self(x, observed).items
+        return items.unsqueeze(0)
+
+    def compare(self, x: Tensor, observed: Tensor | None, error: ErrorKind) -> Comparison:
+        """Items beside what is expected of them, and where they differ."""
+        views = self.views(x, observed)
+        if len(views) == 1:
+            return Comparison(views[0], error_map(error, views[0], x))
+        errors = torch.stack([error_map(error, view, x) for view in views])
+        return Comparison(views.mean(dim=0), errors.mean(dim=0))
+
     def latent_contributions(self, x: Tensor, observed: Tensor | None = None) -> Tensor | None:  # noqa: ARG002
-        """Non-negative parts `(N, *item_shape)` that sum per item to a statistic of the code which is D
-        on average over normal items; None where the family has no such statistic."""
+        """Non-negative parts `(N, *item_shape)` that sum per item to a statistic of the code which is
+        about D over normal items; None where the family has no such statistic."""
         return None
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A network that is trained before another, on what `view` makes of the items and their mask.
+
+    name: of the stage, for its checkpoint. epochs: at most so many passes. corruption: how its items are
+    spoiled; None: as those of the network itself.
+    """
+
+    name: str
+    network: Autoencoder
+    epochs: int
+    view: Callable[[Tensor, Tensor | None], tuple[Tensor, Tensor | None]] = lambda x, observed: (x, observed)
+    corruption: tuple[Corruption, ...] | None = None
+
+
+class Trained(Autoencoder):
+    """A family that is trained by gradient descent, its code made by a bottleneck."""
+
+    bottleneck: Bottleneck
+
+    @abstractmethod
+    def features(self, x: Tensor, observed: Tensor | None = None) -> Tensor:
+        """What the bottleneck makes the codes of, `(N, F)`."""
+
+    def encode(self, x: Tensor, observed: Tensor | None = None) -> Tensor:
+        """The codes `(N, D)` of items; their means where codes are distributions."""
+        return self.bottleneck.code(self.features(x, observed))
+
+    def forward(self, x: Tensor, observed: Tensor | None = None) -> Reconstruction:
+        """Encode and decode; codes are drawn while training where they are distributions."""
+        code, penalty = self.bottleneck(self.features(x, observed))
+        return Reconstruction(self.decode(code), code, penalty)
+
+    def begin_epoch(self, epoch: int) -> None:
+        """Warm up what the bottleneck warms up."""
+        self.bottleneck.begin_epoch(epoch)
+
+    def views(self, x: Tensor, observed: Tensor | None = None) -> Tensor:
+        """The decoded draws of each item's code, `(V, N, *item_shape)`."""
+        draws = self.bottleneck.draws(self.features(x, observed))
+        return self.decode(draws.flatten(0, 1)).reshape(len(draws), *x.shape)
+
+    def latent_contributions(self, x: Tensor, observed: Tensor | None = None) -> Tensor | None:
+        """The divergence of the code, the same part for every value; None where it does not count."""
+        found = self.bottleneck.divergence(self.features(x, observed))
+        if found is None:
+            return None
+        share = found / prod(self.item_shape)
+        return share.reshape(-1, *[1] * len(self.item_shape)).expand(-1, *self.item_shape)
 
 
 class ClosedForm(Autoencoder):

@@ -18,7 +18,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from aeflow.models.autoencoder import Autoencoder
+from aeflow.models.autoencoder import Trained
+from aeflow.models.bottleneck import make_bottleneck
 
 if TYPE_CHECKING:
     from aeflow.config import Conv2d as Conv2dConfig
@@ -27,7 +28,7 @@ _MAX_CHANNELS = 256
 _GROUP_CHANNELS = 8
 
 
-class Conv2dAutoencoder(Autoencoder):
+class Conv2dAutoencoder(Trained):
     """Encoder of `levels` halvings, a linear code, and its mirror image."""
 
     def __init__(self, config: Conv2dConfig, item_shape: tuple[int, ...]) -> None:
@@ -48,7 +49,7 @@ class Conv2dAutoencoder(Autoencoder):
             down += [nn.Conv2d(before, after, 3, stride=2, padding=1), _norm(after), nn.SiLU()]
             before = after
         self.down = nn.Sequential(*down)
-        self.to_code = nn.Linear(prod(self._bottom), config.code_size)
+        self.bottleneck = make_bottleneck(config.code, prod(self._bottom), config.code_size, self.item_shape)
         self.from_code = nn.Linear(config.code_size, prod(self._bottom))
         self.up = nn.ModuleList()
         for after in reversed(channels[:-1]):
@@ -58,10 +59,10 @@ class Conv2dAutoencoder(Autoencoder):
         self.up.append(nn.Conv2d(before, bands, 3, padding=1))
         self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
-    def encode(self, x: Tensor, observed: Tensor | None = None) -> Tensor:  # noqa: ARG002 - pixels are all there
-        """The codes `(N, D)`."""
-        code: Tensor = self.to_code(self.down(x).permute(0, 2, 3, 1).flatten(1))
-        return code
+    def features(self, x: Tensor, observed: Tensor | None = None) -> Tensor:  # noqa: ARG002 - pixels are all there
+        """The last level's channels, place by place, `(N, F)`."""
+        found: Tensor = self.down(x).permute(0, 2, 3, 1).flatten(1)
+        return found
 
     def decode(self, code: Tensor) -> Tensor:
         """The images `(N, C, H, W)` that codes stand for."""

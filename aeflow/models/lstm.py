@@ -13,13 +13,14 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
-from aeflow.models.autoencoder import Autoencoder
+from aeflow.models.autoencoder import Trained
+from aeflow.models.bottleneck import make_bottleneck
 
 if TYPE_CHECKING:
     from aeflow.config import Lstm as LstmConfig
 
 
-class LstmAutoencoder(Autoencoder):
+class LstmAutoencoder(Trained):
     """One LSTM to a linear code, one LSTM and a linear layer back to the window."""
 
     def __init__(self, config: LstmConfig, item_shape: tuple[int, ...]) -> None:
@@ -30,16 +31,16 @@ class LstmAutoencoder(Autoencoder):
         points, channels = item_shape
         self._points = points
         self.encoder = nn.LSTM(2 * channels, config.hidden_size, config.layers, batch_first=True)
-        self.to_code = nn.Linear(config.hidden_size, config.code_size)
+        self.bottleneck = make_bottleneck(config.code, config.hidden_size, config.code_size, self.item_shape)
         self.decoder = nn.LSTM(config.code_size, config.hidden_size, config.layers, batch_first=True)
         self.to_window = nn.Linear(config.hidden_size, channels)
 
-    def encode(self, x: Tensor, observed: Tensor | None = None) -> Tensor:
-        """The codes `(N, D)` of windows `(N, T, C)`."""
+    def features(self, x: Tensor, observed: Tensor | None = None) -> Tensor:
+        """The encoder's last hidden state `(N, F)`."""
         mask = torch.ones_like(x) if observed is None else observed.to(x.dtype)
         _, (hidden, _) = self.encoder(torch.cat([x, mask], dim=2))
-        code: Tensor = self.to_code(hidden[-1])
-        return code
+        last: Tensor = hidden[-1]
+        return last
 
     def decode(self, code: Tensor) -> Tensor:
         """The windows `(N, T, C)` that codes stand for, in the order of time."""

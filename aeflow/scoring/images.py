@@ -53,7 +53,7 @@ if TYPE_CHECKING:
     from aeflow.data.images import ImageInputs
     from aeflow.data.intake import Intake
     from aeflow.detector import Detector
-    from aeflow.detector.image_scores import ArrayScores
+    from aeflow.detector.image_scores import ArrayMaps
 
 _MAX_BOXES = 5
 
@@ -89,7 +89,12 @@ def score_items(
                 (), empty, np.empty(0), empty.reshape(0, len(config.channels)), inputs.set_aside
             )
             continue
-        found = detector.score_images(inputs.pixels, device=device, chunk_items=config.compute.chunk_items)
+        chunk_items = config.compute.chunk_items
+        maps: ArrayMaps | None = None
+        if with_maps:
+            found, maps = detector.map_errors(inputs.pixels, device=device, chunk_items=chunk_items)
+        else:
+            found = detector.score_images(inputs.pixels, device=device, chunk_items=chunk_items)
         worst = _worst_array(found.score, inputs.item)
         score = found.score[worst]
         yield ImageScores(
@@ -98,8 +103,8 @@ def score_items(
             detector.p_values(score),
             found.contributions[worst],
             inputs.set_aside,
-            tuple(_in_original(detector, found, inputs, image) for image in inputs.items)
-            if with_maps
+            tuple(_in_original(detector, maps, inputs, image) for image in inputs.items)
+            if maps is not None
             else (),
         )
 
@@ -155,7 +160,7 @@ def score_image_batch(
 
 
 def _in_original(
-    detector: Detector, found: ArrayScores, inputs: ImageInputs, image: StagedImage
+    detector: Detector, found: ArrayMaps, inputs: ImageInputs, image: StagedImage
 ) -> NDArray[np.float32]:
     """The error map of an image, one value for each of its own pixels."""
     assert isinstance(detector.config.prepare, ImagePrepare)
@@ -238,7 +243,7 @@ def _evidence_of(
     prepare = detector.config.prepare
     assert isinstance(prepare, ImagePrepare)
     arrays, origin = inputs.pixels[mine], inputs.origin[mine]
-    scores = detector.score_images(arrays, device=device, chunk_items=chunk_items)
+    _, scores = detector.map_errors(arrays, device=device, chunk_items=chunk_items)
     if prepare.fit == "tile":
         size = {"height_px": image.height_px, "width_px": image.width_px}
         shown, expected = (stitch(a, origin, **size) for a in (as_unit(arrays), scores.reconstruction))

@@ -90,10 +90,15 @@ def read_checkpoint(path: Path, fingerprint: str) -> Checkpoint | None:
     return Checkpoint(**parts, facts=facts)
 
 
+def stage_checkpoint(path: Path, stage: str) -> Path:
+    """Where a stage before the training proper keeps its own."""
+    return path.with_name(f"{path.name}.{stage}")
+
+
 def discard(path: Path) -> None:
-    """Remove the checkpoint, if there is one: what it was for has come to its end."""
-    path.unlink(missing_ok=True)
-    path.with_name(f"{path.name}.new").unlink(missing_ok=True)
+    """Remove the checkpoint and those of its stages: what they were for has come to its end."""
+    for own in (path, *path.parent.glob(f"{path.name}.*")):
+        own.unlink(missing_ok=True)
 
 
 def whole_fingerprint(

@@ -4,6 +4,8 @@ they fit. Legend: N items, T points, C channels, L grid points, H x W pixels, B 
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Protocol, Self, TypeVar
 
 import numpy as np
@@ -16,6 +18,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _Items = TypeVar("_Items")
+View = Callable[[Tensor, Tensor | None], tuple[Tensor, Tensor | None]]
+"""Items `(B, *item_shape)` and their mask into others, of the same number."""
 
 # The rest of a GPU's free memory is for weights, activations and the optimizer.
 _RESIDENT_SHARE = 0.5
@@ -33,6 +37,34 @@ class TrainingItems(Protocol):
 
     def resident(self, device: torch.device) -> Self:
         """The same items, drawn on `device`; they lie there if they fit."""
+
+    def seen_as(self, view: View) -> TrainingItems:
+        """What `view` makes of the items, when they are drawn."""
+
+
+@dataclass(frozen=True)
+class SeenItems:
+    """Items through a view, such as the codes of a layer below. Nothing is kept of what the view makes."""
+
+    items: TrainingItems
+    view: View
+
+    def __len__(self) -> int:
+        """N."""
+        return len(self.items)
+
+    def take(self, numbers: Tensor) -> tuple[Tensor, Tensor | None]:
+        """The view of items."""
+        with torch.no_grad():
+            return self.view(*self.items.take(numbers))
+
+    def resident(self, device: torch.device) -> Self:
+        """The same, of resident items."""
+        return replace(self, items=self.items.resident(device))
+
+    def seen_as(self, view: View) -> SeenItems:
+        """A view of the view."""
+        return SeenItems(self, view)
 
 
 class WindowItems:
@@ -91,6 +123,10 @@ class WindowItems:
             _steps=self._steps.to(device) if fits else self._steps,
         )
 
+    def seen_as(self, view: View) -> SeenItems:
+        """What `view` makes of the windows."""
+        return SeenItems(self, view)
+
     def _gather(self, flat: Tensor, rows: Tensor) -> Tensor:
         drawn = flat.index_select(0, rows).view(-1, len(self._steps), flat.shape[1])
         return _sent(drawn, self._device)
@@ -125,6 +161,10 @@ class ImageItems:
         """The same images, drawn on `device`."""
         images = self._images.to(device) if _fits([self._images], device) else self._images
         return _changed(self, _device=device, _images=images)
+
+    def seen_as(self, view: View) -> SeenItems:
+        """What `view` makes of the images."""
+        return SeenItems(self, view)
 
 
 def _tensor(array: NDArray[np.float32] | NDArray[np.uint8] | NDArray[np.bool_] | NDArray[np.int64]) -> Tensor:

@@ -1,7 +1,8 @@
 """The one training loop of every family: seeded, early stopped, resumable.
 
-The loss is the mean squared error over what was observed, plus the family's own penalty. Two runs of
-one seed on one CPU end in the same bits, whether or not they were killed in between.
+The loss is the configured error of the clean items, over what was observed, whatever the network was
+shown of them; and what the family adds to it (`Autoencoder.objective`). Two runs of one seed on one CPU
+end in the same bits, whether or not they were killed in between.
 """
 
 from __future__ import annotations
@@ -16,11 +17,14 @@ from torch import Tensor, nn
 
 from aeflow.exceptions import InputError
 from aeflow.models.autoencoder import Autoencoder, ClosedForm, check_items
+from aeflow.models.corruption import corrupt
+from aeflow.models.errors import mean_error
 from aeflow.training.checkpoint import (
     Checkpoint,
     optimizer_tensors,
     read_checkpoint,
     restore_optimizer,
+    stage_checkpoint,
     whole_fingerprint,
 )
 from aeflow.training.devices import choose_precision
@@ -114,6 +118,21 @@ def fit_network(
         return TrainingResult(
             (), 0, stopped_early=False, samples_per_second=rate, device=str(device), precision="float64"
         )
+    for stage in network.stages():
+        fit_network(
+            stage.network,
+            train.seen_as(stage.view),
+            validation.seen_as(stage.view),
+            training=training.model_copy(
+                update={"epochs": stage.epochs}
+                | ({} if stage.corruption is None else {"corruption": stage.corruption})
+            ),
+            seed=seed,
+            device=device,
+            checkpoint=None if checkpoint is None else stage_checkpoint(checkpoint, stage.name),
+            fingerprint=f"{fingerprint} {stage.name}",
+            progress=progress,
+        )
     if checkpoint is not None:
         computed = f"{device.type} {precision}"
         fingerprint = whole_fingerprint(fingerprint, network, training, seed=seed, computed=computed)
@@ -126,6 +145,7 @@ def fit_network(
             train.resident(device),
             validation.resident(device),
             training=training,
+            seed=seed,
             device=device,
             precision=precision,
         )
@@ -151,14 +171,22 @@ class _Run:
         validation: TrainingItems,
         *,
         training: Training,
+        seed: int,
         device: torch.device,
         precision: torch.dtype,
     ) -> None:
         self.network, self.train, self.validation, self.training = network, train, validation, training
         self.device, self.precision = device, precision
         self.optimizer = torch.optim.AdamW(
-            network.parameters(), lr=training.learning_rate, weight_decay=training.weight_decay, fused=True
+            (p for p in network.parameters() if p.requires_grad),
+            lr=training.learning_rate,
+            weight_decay=training.weight_decay,
+            fused=True,
         )
+        # Of their own: what is spoiled changes nothing of the order of items, nor of what a network draws.
+        self.spoiling = torch.Generator(device)
+        self.spoiling.manual_seed(seed)
+        self.seed = seed
         self.history: list[EpochRecord] = []
         self.best = float("inf")
         self.best_epoch = 0
@@ -203,14 +231,15 @@ class _Run:
         begun = time.perf_counter()
         numbers = torch.randperm(len(self.train), generator=order)[: self._drawn()]
         self.network.train()
+        self.network.begin_epoch(len(self.history) + 1)
         sums = _Sums(self.device)
         for x, observed in _batches(self.train, numbers, self.training.batch_size):
             self.optimizer.zero_grad(set_to_none=True)
-            loss, penalty = self._loss(x, observed, self.precision)
-            (loss + penalty).backward()  # type: ignore[no-untyped-call]
+            error, objective = self._loss(x, observed, self.precision, self.spoiling)
+            objective.backward()  # type: ignore[no-untyped-call]
             nn.utils.clip_grad_norm_(self.network.parameters(), _MAX_GRADIENT_NORM, foreach=True)
             self.optimizer.step()
-            sums.add(loss.detach(), x, observed)
+            sums.add(error.detach(), x, observed)
         train_loss = sums.mean()  # waits for the device
         seconds = time.perf_counter() - begun
         validation_loss = self._validation_loss()
@@ -228,22 +257,36 @@ class _Run:
         if validation_loss < self.best:
             self.best, self.best_epoch, self.best_weights = validation_loss, epoch, _copy(self.network)
 
-    def _loss(self, x: Tensor, observed: Tensor | None, precision: torch.dtype) -> tuple[Tensor, Tensor]:
+    def _loss(
+        self, x: Tensor, observed: Tensor | None, precision: torch.dtype, spoiling: torch.Generator
+    ) -> tuple[Tensor, Tensor]:
+        """The mean error of a batch, and what is minimised."""
+        shown, told = corrupt(x, observed, self.training.corruption, spoiling)
         with torch.autocast(self.device.type, precision, enabled=precision != torch.float32):
-            found = self.network(x, observed)
-        return masked_mean_square(found.items.float() - x, observed), found.penalty.float()
+            found = self.network(shown, told)
+        weight = (
+            observed if self.network.loss_weight is None else _counted(self.network.loss_weight, observed)
+        )
+        error = mean_error(self.training.loss, found.items.float(), x, weight)
+        return error, self.network.objective(found, error)
 
     def _validation_loss(self) -> float:
-        # In float32 whatever it trains in: that is how it will score.
+        # In float32 whatever it trains in: that is how it will score. Spoiled alike in every epoch.
         self.network.eval()
+        spoiling = torch.Generator(self.device)
+        spoiling.manual_seed(self.seed)
         sums = _Sums(self.device)
         with torch.inference_mode():
             for x, observed in _InOrder(self.validation):
-                sums.add(self._loss(x, observed, torch.float32)[0], x, observed)
+                sums.add(self._loss(x, observed, torch.float32, spoiling)[1], x, observed)
         return sums.mean()
 
     def _state(self, order: torch.Generator) -> Checkpoint:
-        generators = {"order": order.get_state(), "torch": torch.get_rng_state()}
+        generators = {
+            "order": order.get_state(),
+            "torch": torch.get_rng_state(),
+            "spoiling": self.spoiling.get_state(),
+        }
         if self.device.type == "cuda":
             generators["cuda"] = torch.cuda.get_rng_state(self.device)
         facts = {
@@ -265,17 +308,15 @@ class _Run:
         restore_optimizer(self.optimizer, saved.optimizer)
         order.set_state(saved.generators["order"])
         torch.set_rng_state(saved.generators["torch"])
+        self.spoiling.set_state(saved.generators["spoiling"])
         if self.device.type == "cuda" and "cuda" in saved.generators:
             torch.cuda.set_rng_state(saved.generators["cuda"], self.device)
         self.history = [EpochRecord(**r) for r in saved.facts["history"]]
         self.best, self.best_epoch = saved.facts["best"], saved.facts["best_epoch"]
 
 
-def masked_mean_square(error: Tensor, observed: Tensor | None) -> Tensor:
-    """The mean of the squared errors over what was observed; 0 where nothing was."""
-    if observed is None:
-        return error.square().mean()
-    return (error.square() * observed).sum() / observed.sum().clamp_min(1)
+def _counted(weight: Tensor, observed: Tensor | None) -> Tensor:
+    return weight if observed is None else weight * observed
 
 
 class _Sums:

@@ -10,10 +10,11 @@ from torch import nn
 from aeflow.config import Conv2d, Lstm, Pca, Training
 from aeflow.exceptions import InputError, StorageError
 from aeflow.models.catalog import build
+from aeflow.models.errors import mean_error
 from aeflow.training.checkpoint import discard
 from aeflow.training.devices import bfloat16_ok
 from aeflow.training.items import ImageItems, WindowItems
-from aeflow.training.loop import fit_network, masked_mean_square
+from aeflow.training.loop import fit_network
 
 CPU = torch.device("cpu")
 SMALL = Lstm(hidden_size=6, code_size=3)
@@ -34,7 +35,7 @@ def windows(count, seed=0, observed=0.9):
 
 def dropping(network):
     """The same network with noise in its code, which draws random numbers while it trains."""
-    network.to_code = nn.Sequential(network.to_code, nn.Dropout(0.2))
+    network.bottleneck.linear = nn.Sequential(network.bottleneck.linear, nn.Dropout(0.2))
     return network
 
 
@@ -188,7 +189,7 @@ def test_training_stops_when_patience_is_spent_and_keeps_the_best_weights():
 def validation_loss(network, items):
     x, observed = items.take(torch.arange(len(items)))
     with torch.inference_mode():
-        return float(masked_mean_square(network.eval()(x, observed).items - x, observed))
+        return float(mean_error("mse", network.eval()(x, observed).items, x, observed))
 
 
 def test_the_loss_falls_and_the_result_says_how_it_went():
@@ -217,9 +218,10 @@ def test_at_most_max_train_windows_are_drawn_in_an_epoch():
 def test_what_was_not_observed_does_not_count():
     error = torch.tensor([[1.0, 100.0], [3.0, 100.0]])
     seen = torch.tensor([[True, False], [True, False]])
-    assert masked_mean_square(error, seen) == pytest.approx(5.0)
-    assert masked_mean_square(error, ~seen & False) == 0
-    assert masked_mean_square(error, None) == pytest.approx((1 + 9 + 20000) / 4)
+    zero = torch.zeros_like(error)
+    assert mean_error("mse", error, zero, seen) == pytest.approx(5.0)
+    assert mean_error("mse", error, zero, ~seen & False) == 0
+    assert mean_error("mse", error, zero) == pytest.approx((1 + 9 + 20000) / 4)
 
 
 def test_a_loss_that_is_no_longer_finite_is_told_with_its_epoch():
@@ -228,7 +230,7 @@ def test_a_loss_that_is_no_longer_finite_is_told_with_its_epoch():
             return code * torch.inf
 
     network = build(SMALL, (5, 2))
-    network.to_code = nn.Sequential(network.to_code, Diverging())
+    network.bottleneck.linear = nn.Sequential(network.bottleneck.linear, Diverging())
     with pytest.raises(InputError, match=r"no longer finite in epoch 1.*\n.*smaller training.learning_rate"):
         fit(network)
 

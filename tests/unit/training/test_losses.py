@@ -8,9 +8,10 @@ import torch
 
 from aeflow.config import Lstm, Training
 from aeflow.models.catalog import build
+from aeflow.models.errors import mean_error
 from aeflow.training import loop
 from aeflow.training.items import WindowItems
-from aeflow.training.loop import fit_network, masked_mean_square
+from aeflow.training.loop import fit_network
 
 CPU = torch.device("cpu")
 
@@ -42,16 +43,16 @@ def test_the_validation_loss_is_the_mean_over_all_observed_values_whatever_the_p
     network, found = fit(items)
     x, observed = items.take(torch.arange(len(items)))
     with torch.inference_mode():
-        expected = float(masked_mean_square(network(x, observed).items - x, observed))
+        expected = float(mean_error("mse", network(x, observed).items, x, observed))
     assert found.history[-1].validation_loss == pytest.approx(expected, rel=1e-5)
 
 
 def test_values_that_were_not_observed_change_nothing():
     """The network is told of them by the mask alone; what stands in their place is always 0."""
-    error = torch.randn(6, 5, 2)
+    expected, x = torch.randn(2, 6, 5, 2)
     observed = torch.rand(6, 5, 2) < 0.5
-    other = torch.where(observed, error, torch.tensor(1e6))
-    assert torch.equal(masked_mean_square(error, observed), masked_mean_square(other, observed))
+    other = torch.where(observed, expected, torch.tensor(1e6))
+    assert torch.equal(mean_error("mse", expected, x, observed), mean_error("mse", other, x, observed))
 
 
 def test_a_set_of_which_nothing_was_observed_has_the_loss_0():

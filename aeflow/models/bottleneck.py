@@ -1,0 +1,160 @@
+"""From features to the code: plain, sparse or a distribution. See `aeflow.config.codes`.
+
+Legend: N items, F features, D numbers of a code, K draws.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from math import prod
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor, nn
+
+from aeflow.config import PlainCode, SparseCode
+
+if TYPE_CHECKING:
+    from aeflow.config import Code, VariationalCode
+
+# Beyond these a standard deviation is 0 or infinite in float32 gradients for all that matters.
+_LEAST_LOG_VARIANCE, _MOST_LOG_VARIANCE = -20.0, 10.0
+
+
+class Bottleneck(nn.Module, ABC):
+    """Makes codes of features."""
+
+    def begin_epoch(self, epoch: int) -> None:
+        """Training begins epoch 1, 2, ...: for what is warmed up."""
+
+    @abstractmethod
+    def code(self, features: Tensor) -> Tensor:
+        """The codes `(N, D)` of features `(N, F)`, the same each time."""
+
+    @abstractmethod
+    def forward(self, features: Tensor) -> tuple[Tensor, Tensor]:
+        """The codes to decode `(N, D)`, drawn while training where they are distributions; and a scalar
+        penalty, as a share of the reconstruction error."""
+
+    def draws(self, features: Tensor) -> Tensor:
+        """Codes `(K, N, D)` by which items are scored; K is 1 where a code is one point."""
+        return self.code(features).unsqueeze(0)
+
+    def divergence(self, features: Tensor) -> Tensor | None:  # noqa: ARG002
+        """A statistic `(N,)` of the code that grows as it leaves what is normal, about D on normal items;
+        None where there is none."""
+        return None
+
+
+class PlainBottleneck(Bottleneck):
+    """One linear layer."""
+
+    def __init__(self, features: int, code_size: int) -> None:
+        super().__init__()
+        self.linear = nn.Linear(features, code_size)
+
+    def code(self, features: Tensor) -> Tensor:
+        """The codes `(N, D)`."""
+        found: Tensor = self.linear(features)
+        return found
+
+    def forward(self, features: Tensor) -> tuple[Tensor, Tensor]:
+        """The codes, and no penalty."""
+        return self.code(features), features.new_zeros(())
+
+
+class SparseBottleneck(Bottleneck):
+    """One linear layer under an L1 penalty, or squashed under the divergence of its mean activity from
+    the wanted one. Ng, "Sparse autoencoder", CS294A lecture notes, 2011."""
+
+    def __init__(self, features: int, code_size: int, config: SparseCode) -> None:
+        super().__init__()
+        self.linear = nn.Linear(features, code_size)
+        self._config = config
+
+    def code(self, features: Tensor) -> Tensor:
+        """The codes `(N, D)`; in 0..1 with the KL penalty."""
+        found: Tensor = self.linear(features)
+        return found.sigmoid() if self._config.penalty == "kl" else found
+
+    def forward(self, features: Tensor) -> tuple[Tensor, Tensor]:
+        """The codes, and their penalty."""
+        code = self.code(features)
+        if self._config.penalty == "l1":
+            return code, self._config.weight * code.abs().mean()
+        wanted = self._config.active_share
+        active = code.mean(dim=0).clamp(1e-6, 1 - 1e-6)
+        divergence = wanted * (wanted / active).log() + (1 - wanted) * ((1 - wanted) / (1 - active)).log()
+        return code, self._config.weight * divergence.mean()
+
+
+class VariationalBottleneck(Bottleneck):
+    """Mean and log-variance heads, and reparametrised draws.
+
+    Kingma and Welling, "Auto-encoding variational Bayes", 2014; beta: Higgins et al., "beta-VAE", 2017.
+    The variance of the decoder's noise is the mean squared error itself, the most likely one: Rybkin,
+    Daniilidis and Levine, "Simple and effective VAE training with calibrated decoders", 2021. In units of
+    the error the divergence then weighs 2 KL / n, n the numbers of an item.
+    """
+
+    noise: Tensor
+
+    def __init__(
+        self, features: int, code_size: int, item_shape: tuple[int, ...], config: VariationalCode
+    ) -> None:
+        super().__init__()
+        self.mean = nn.Linear(features, code_size)
+        self.log_variance = nn.Linear(features, code_size)
+        self._config = config
+        self._numbers = prod(item_shape)
+        self._weight = config.beta
+        # Drawn once and kept with the weights, so that a score does not change from run to run.
+        self.register_buffer("noise", torch.randn(config.draws, 1, code_size))
+
+    def begin_epoch(self, epoch: int) -> None:
+        """The weight of the divergence rises to beta."""
+        steps = self._config.warm_up_epochs
+        self._weight = self._config.beta * min(1.0, (epoch - 1) / steps if steps else 1.0)
+
+    def code(self, features: Tensor) -> Tensor:
+        """The mean codes `(N, D)`."""
+        found: Tensor = self.mean(features)
+        return found
+
+    def forward(self, features: Tensor) -> tuple[Tensor, Tensor]:
+        """A code drawn for each item while training, else the mean; and the divergence of all."""
+        mean, log_variance = self.distribution(features)
+        weight = self._weight if self.training else self._config.beta
+        penalty = weight * 2 * kl_divergence(mean, log_variance).mean() / self._numbers
+        if self.training:
+            mean = mean + torch.randn_like(mean) * (0.5 * log_variance).exp()
+        return mean, penalty
+
+    def distribution(self, features: Tensor) -> tuple[Tensor, Tensor]:
+        """Mean and log-variance of the codes, `(N, D)` each."""
+        return self.mean(features), self.log_variance(features).clamp(_LEAST_LOG_VARIANCE, _MOST_LOG_VARIANCE)
+
+    def draws(self, features: Tensor) -> Tensor:
+        """Codes `(K, N, D)`, by the same noise for every item."""
+        mean, log_variance = self.distribution(features)
+        return mean + self.noise * (0.5 * log_variance).exp()
+
+    def divergence(self, features: Tensor) -> Tensor | None:
+        """Twice the KL divergence `(N,)` where it counts in the score."""
+        if self._config.score != "elbo":
+            return None
+        return 2 * kl_divergence(*self.distribution(features))
+
+
+def kl_divergence(mean: Tensor, log_variance: Tensor) -> Tensor:
+    """KL divergence `(N,)` in nats of normal distributions `(N, D)` from the standard one."""
+    return 0.5 * (mean.square() + log_variance.exp() - 1 - log_variance).sum(dim=1)
+
+
+def make_bottleneck(code: Code, features: int, code_size: int, item_shape: tuple[int, ...]) -> Bottleneck:
+    """The bottleneck that `code` asks for, of `features` numbers in and `code_size` out."""
+    if isinstance(code, PlainCode):
+        return PlainBottleneck(features, code_size)
+    if isinstance(code, SparseCode):
+        return SparseBottleneck(features, code_size, code)
+    return VariationalBottleneck(features, code_size, item_shape, code)

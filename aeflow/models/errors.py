@@ -14,21 +14,34 @@ from torch.nn import functional
 if TYPE_CHECKING:
     from aeflow.config import ErrorKind
 
-# Where the Huber error turns from a square to a line: in the unit of the items, half of it, as usual.
+# Where the Huber error turns from a square to a line, in the unit of the items.
 _HUBER_DELTA = 1.0
 _LEAST_PROBABILITY = 1e-6
+# Wang et al., "Image quality assessment: from error visibility to structural similarity", 2004: a Gaussian
+# window of 11 pixels and a deviation of 1.5, and constants for values in 0..1.
+_SSIM_WINDOW, _SSIM_DEVIATION = 11, 1.5
+_SSIM_C1, _SSIM_C2 = 0.01**2, 0.03**2
+# Wang, Simoncelli and Bovik, "Multiscale structural similarity for image quality assessment", 2003.
+_SCALE_WEIGHTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)
+_LEAST_SIDE = 8
+# A similarity may be negative, which has no root.
+_LEAST_SIMILARITY = 1e-4
 
 
 def error_map(kind: ErrorKind, expected: Tensor, x: Tensor) -> Tensor:
     """The error of each value, `(N, *item_shape)`, not negative. SSIM and its multi-scale form take images
-    `(N, C, H, W)` in 0..1, cross-entropy expects what lies in 0..1."""
+    `(N, C, H, W)` in 0..1; cross-entropy takes what is expected as a probability."""
     if kind == "mse":
         return (expected - x).square()
     if kind == "mae":
         return (expected - x).abs()
     if kind == "huber":
         return functional.huber_loss(expected, x, reduction="none", delta=_HUBER_DELTA)
-    raise NotImplementedError(kind)
+    if kind == "bce":
+        return _excess_cross_entropy(expected, x)
+    if kind == "ssim":
+        return 1 - ssim_map(expected, x)
+    return 1 - multi_scale_ssim_map(expected, x)
 
 
 def mean_error(kind: ErrorKind, expected: Tensor, x: Tensor, weight: Tensor | None = None) -> Tensor:
@@ -39,3 +52,71 @@ def mean_error(kind: ErrorKind, expected: Tensor, x: Tensor, weight: Tensor | No
         return errors.mean()
     weight = weight.to(errors.dtype).expand_as(errors)
     return (errors * weight).sum() / weight.sum().clamp_min(torch.finfo(errors.dtype).tiny)
+
+
+def ssim_map(expected: Tensor, x: Tensor) -> Tensor:
+    """Structural similarity around each pixel, `(N, C, H, W)` in -1..1, 1 where both are alike. At the
+    border images go on as in a mirror; the window shrinks to images that are smaller."""
+    luminance, structure = _similarities(expected, x)
+    return luminance * structure
+
+
+def multi_scale_ssim_map(expected: Tensor, x: Tensor) -> Tensor:
+    """The product over scales of the structure's similarity, each brought back to full size, and of the
+    luminance's at the coarsest, `(N, C, H, W)` in 0..1. Images of under 128 pixels a side have fewer than
+    five scales, whose weights are those of the first ones, brought to a sum of 1."""
+    size = x.shape[2:]
+    scales = 1
+    while scales < len(_SCALE_WEIGHTS) and min(size) >= _LEAST_SIDE << scales:
+        scales += 1
+    weights = [weight / sum(_SCALE_WEIGHTS[:scales]) for weight in _SCALE_WEIGHTS[:scales]]
+    whole = torch.ones_like(x)
+    for number, weight in enumerate(weights):
+        luminance, structure = _similarities(expected, x)
+        similar = luminance * structure if number == scales - 1 else structure
+        small = similar.clamp_min(_LEAST_SIMILARITY) ** weight
+        whole = whole * (
+            functional.interpolate(small, size=size, mode="bilinear", align_corners=False)
+            if number
+            else small
+        )
+        if number < scales - 1:
+            expected, x = (functional.avg_pool2d(image, 2) for image in (expected, x))
+    return whole
+
+
+def _similarities(expected: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
+    """Of luminance, and of contrast and structure."""
+    bands = x.shape[1]
+    kernel = [_gaussian(side, x) for side in x.shape[2:]]
+
+    def blurred(image: Tensor) -> Tensor:
+        rows, columns = len(kernel[0]) // 2, len(kernel[1]) // 2
+        image = functional.pad(image, (columns, columns, rows, rows), mode="reflect")
+        image = functional.conv2d(image, kernel[0].reshape(1, 1, -1, 1).expand(bands, 1, -1, 1), groups=bands)
+        return functional.conv2d(image, kernel[1].reshape(1, 1, 1, -1).expand(bands, 1, 1, -1), groups=bands)
+
+    means = blurred(expected), blurred(x)
+    product = means[0] * means[1]
+    squares = means[0].square(), means[1].square()
+    variances = blurred(expected.square()) - squares[0], blurred(x.square()) - squares[1]
+    covariance = blurred(expected * x) - product
+    luminance = (2 * product + _SSIM_C1) / (squares[0] + squares[1] + _SSIM_C1)
+    structure = (2 * covariance + _SSIM_C2) / (variances[0] + variances[1] + _SSIM_C2)
+    return luminance, structure
+
+
+def _gaussian(side: int, like: Tensor) -> Tensor:
+    """The window along a side; odd, and small enough to be mirrored at the border."""
+    length = min(_SSIM_WINDOW, 2 * ((side - 1) // 2) + 1)
+    place = torch.arange(length, device=like.device, dtype=like.dtype) - length // 2
+    window = (-0.5 * (place / _SSIM_DEVIATION).square()).exp()
+    return window / window.sum()
+
+
+def _excess_cross_entropy(expected: Tensor, x: Tensor) -> Tensor:
+    """Cross-entropy beyond that of the value with itself: 0 where both are alike, so that a grey pixel is
+    no error; the gradient is that of the cross-entropy."""
+    p = expected.clamp(_LEAST_PROBABILITY, 1 - _LEAST_PROBABILITY)
+    q = x.clamp(_LEAST_PROBABILITY, 1 - _LEAST_PROBABILITY)
+    return (q * (q / p).log() + (1 - q) * ((1 - q) / (1 - p)).log()).clamp_min(0)

@@ -6,6 +6,7 @@ Legend: N arrays (images or tiles), C bands, H x W pixels of the network's input
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import prod
 from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
@@ -86,9 +87,7 @@ def reconstruct(
     chunk_items: int,
 ) -> Iterator[Reconstructed]:
     """Run `pixels` `(N, C, H, W)` through the network, in portions of at most `chunk_items`."""
-    size = min(chunk_items, max(1, _PIXELS_AT_ONCE // pixels[0].size)) if len(pixels) else 1
-    if device.type != "cpu":
-        size = chunk_items
+    size = portion_of(pixels.shape[1:], chunk_items, device)
     for begin in range(0, len(pixels), size):
         with torch.inference_mode():
             x = torch.from_numpy(as_unit(pixels[begin : begin + size])).to(device)
@@ -99,6 +98,13 @@ def reconstruct(
             found.error.float().cpu().numpy(),
             None if parts is None else (parts / network.code_size).float().cpu().numpy(),
         )
+
+
+def portion_of(item_shape: tuple[int, ...], chunk_items: int, device: torch.device) -> int:
+    """How many images of `item_shape` `(C, H, W)` go through the network at once, at most `chunk_items`."""
+    if device.type != "cpu":
+        return chunk_items
+    return max(1, min(chunk_items, _PIXELS_AT_ONCE // prod(item_shape)))
 
 
 def score_images(

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import sys
 from functools import cache, wraps
-from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, cast
 
 from aeflow.exceptions import AeflowError
 from aeflow.settings import prefect_api_configured
@@ -51,8 +51,7 @@ def run(function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
         return function(*args, **kwargs)
     from flows.prefect_flows import FLOWS  # noqa: PLC0415
 
-    done: R = FLOWS[function](*args, **kwargs)
-    return done
+    return cast("R", FLOWS[function](*args, **kwargs))
 
 
 def _step(function: Callable[P, R], retries: int) -> Callable[P, R]:

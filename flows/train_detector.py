@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+
 from aeflow import detector as detectors
 from aeflow import registry
 from aeflow.config import BASELINE, load_config

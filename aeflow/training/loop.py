@@ -118,6 +118,8 @@ def fit_network(
         return TrainingResult(
             (), 0, stopped_early=False, samples_per_second=rate, device=str(device), precision="float64"
         )
+    network.to(device)
+    train, validation = train.resident(device), validation.resident(device)
     for stage in network.stages():
         fit_network(
             stage.network,
@@ -139,11 +141,10 @@ def fit_network(
     # The caller's random numbers are not touched.
     with torch.random.fork_rng(devices=range(torch.cuda.device_count()) if device.type == "cuda" else []):
         _seed(seed, device)
-        network.to(device)
         run = _Run(
             network,
-            train.resident(device),
-            validation.resident(device),
+            train,
+            validation,
             training=training,
             seed=seed,
             device=device,
@@ -235,11 +236,11 @@ class _Run:
         sums = _Sums(self.device)
         for x, observed in _batches(self.train, numbers, self.training.batch_size):
             self.optimizer.zero_grad(set_to_none=True)
-            error, objective = self._loss(x, observed, self.precision, self.spoiling)
+            objective = self._objective(x, observed, self.precision, self.spoiling)
             objective.backward()  # type: ignore[no-untyped-call]
             nn.utils.clip_grad_norm_(self.network.parameters(), _MAX_GRADIENT_NORM, foreach=True)
             self.optimizer.step()
-            sums.add(error.detach(), x, observed)
+            sums.add(objective.detach(), x, observed)
         train_loss = sums.mean()  # waits for the device
         seconds = time.perf_counter() - begun
         validation_loss = self._validation_loss()
@@ -257,10 +258,10 @@ class _Run:
         if validation_loss < self.best:
             self.best, self.best_epoch, self.best_weights = validation_loss, epoch, _copy(self.network)
 
-    def _loss(
+    def _objective(
         self, x: Tensor, observed: Tensor | None, precision: torch.dtype, spoiling: torch.Generator
-    ) -> tuple[Tensor, Tensor]:
-        """The mean error of a batch, and what is minimised."""
+    ) -> Tensor:
+        """What is minimised: the mean error of a batch, and what the family adds."""
         shown, told = corrupt(x, observed, self.training.corruption, spoiling)
         with torch.autocast(self.device.type, precision, enabled=precision != torch.float32):
             found = self.network(shown, told)
@@ -268,7 +269,7 @@ class _Run:
             observed if self.network.loss_weight is None else _counted(self.network.loss_weight, observed)
         )
         error = mean_error(self.training.loss, found.items.float(), x, weight)
-        return error, self.network.objective(found, error)
+        return self.network.objective(found, error)
 
     def _validation_loss(self) -> float:
         # In float32 whatever it trains in: that is how it will score. Spoiled alike in every epoch.
@@ -278,7 +279,7 @@ class _Run:
         sums = _Sums(self.device)
         with torch.inference_mode():
             for x, observed in _InOrder(self.validation):
-                sums.add(self._loss(x, observed, torch.float32, spoiling)[1], x, observed)
+                sums.add(self._objective(x, observed, torch.float32, spoiling), x, observed)
         return sums.mean()
 
     def _state(self, order: torch.Generator) -> Checkpoint:

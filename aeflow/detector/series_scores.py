@@ -94,7 +94,7 @@ def residuals(
     last: list[torch.Tensor] = []
     latent: list[NDArray[np.float32]] = []
     with torch.inference_mode():
-        for x, mask in _windows(network_input(scaled), observed, ends, window, device, chunk_items):
+        for x, mask in iter_windows(network_input(scaled), observed, ends, window, device, chunk_items):
             last.append(network.views(x, mask)[:, :, -1].float().cpu())
             parts = network.latent_contributions(x, mask)
             if parts is not None:
@@ -127,11 +127,11 @@ def network_windows(
     device: torch.device,
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """The windows `(N, T, C)` that end at `ends`, and their masks, as the network takes them."""
-    (found,) = _windows(values, observed, ends, window, device, ends.size)
+    (found,) = iter_windows(values, observed, ends, window, device, ends.size)
     return found
 
 
-def _windows(
+def iter_windows(
     values: NDArray[np.float32],
     observed: NDArray[np.bool_],
     ends: NDArray[np.int64],

@@ -1,0 +1,114 @@
+"""Items to codes: the encoder by itself, over a staged batch, in fixed memory.
+
+Legend: N arrays or windows, M images, R rows, D numbers of a code, T points, C channels.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+
+from aeflow.config import SeriesPrepare
+from aeflow.data.images import iter_images
+from aeflow.data.series import iter_series
+from aeflow.detector.image_scores import as_unit, portion_of
+from aeflow.detector.series_scores import SeriesNormal, iter_windows, network_input
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from numpy.typing import NDArray
+
+    from aeflow.config import PipelineConfig
+    from aeflow.data.images import ImageInputs
+    from aeflow.data.intake import Intake
+    from aeflow.data.series import SeriesInputs
+    from aeflow.detector import Detector
+    from aeflow.detector.image_scores import ImageArrays
+    from aeflow.models.autoencoder import Autoencoder
+
+
+@dataclass(frozen=True)
+class ImageCodes:
+    """The images of one chunk and their codes `(M, D)` float32."""
+
+    inputs: ImageInputs
+    code: NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class RowCodes:
+    """The rows of one chunk; code `(R, D)` float32, that of the window which ends at the row; NaN where
+    there is no whole window."""
+
+    inputs: SeriesInputs
+    code: NDArray[np.float32]
+
+
+def encode_images(
+    detector: Detector, config: PipelineConfig, intake: Intake, *, device: torch.device
+) -> Iterator[ImageCodes]:
+    """Every image of the batch with its code, in the order of the staged table; the code of an image in
+    tiles is the mean of its tiles' codes."""
+    source = config.model_copy(update={"prepare": detector.config.prepare}).at(config.folder)
+    for inputs in iter_images(source, intake):
+        codes = encode_arrays(
+            detector.network, inputs.pixels, device=device, chunk_items=config.compute.chunk_items
+        )
+        yield ImageCodes(inputs, mean_by_image(codes, inputs))
+
+
+def encode_rows(
+    detector: Detector, intake: Intake, *, device: torch.device, chunk_items: int
+) -> Iterator[RowCodes]:
+    """Every row of the batch with the code of the window that ends there, in the order of the rows."""
+    prepare, normal = detector.config.prepare, detector.normal
+    assert isinstance(prepare, SeriesPrepare)
+    assert isinstance(normal, SeriesNormal)
+    for inputs in iter_series(intake.rows_path, prepare, normal.cadences):
+        windows = scaled_windows(normal, inputs, device=device, chunk_items=chunk_items)
+        with torch.inference_mode():
+            codes = [_numbers(detector.network.encode(x, observed)) for x, observed in windows]
+        nothing = np.full((1, detector.network.code_size), np.nan, dtype=np.float32)
+        # -1, the last, stands for rows without a window.
+        yield RowCodes(inputs, np.concatenate([*codes, nothing])[inputs.row_window])
+
+
+def encode_arrays(
+    network: Autoencoder, pixels: ImageArrays, *, device: torch.device, chunk_items: int
+) -> NDArray[np.float32]:
+    """The codes `(N, D)` of arrays `(N, C, H, W)`; nothing depends on `chunk_items`."""
+    size = portion_of(pixels.shape[1:], chunk_items, device)
+    codes = [np.empty((0, network.code_size), dtype=np.float32)]
+    with torch.inference_mode():
+        for begin in range(0, len(pixels), size):
+            x = torch.from_numpy(as_unit(pixels[begin : begin + size])).to(device)
+            codes.append(_numbers(network.encode(x, None)))
+    return np.concatenate(codes)
+
+
+def mean_by_image(values: NDArray[np.float32], inputs: ImageInputs) -> NDArray[np.float32]:
+    """`(M, ...)`: the mean of the values `(N, ...)` of each image's arrays, images in order."""
+    if not len(values):
+        return values
+    first = np.flatnonzero(np.diff(inputs.item, prepend=-1))
+    count = np.diff(first, append=len(values))
+    total = np.add.reduceat(values.astype(np.float64), first, axis=0)
+    return (total / count.reshape(-1, *[1] * (values.ndim - 1))).astype(np.float32)
+
+
+def scaled_windows(
+    normal: SeriesNormal, inputs: SeriesInputs, *, device: torch.device, chunk_items: int
+) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+    """The windows `(B, T, C)` of a chunk as the network takes them, and what was observed of them."""
+    entity = normal.codes(inputs.entities)[inputs.grid_entity]
+    values = network_input(normal.scale.apply(inputs.values, entity))
+    yield from iter_windows(values, inputs.observed, inputs.ends, inputs.window, device, chunk_items)
+
+
+def _numbers(values: torch.Tensor) -> NDArray[np.float32]:
+    found: NDArray[np.float32] = values.float().cpu().numpy()
+    return found

@@ -56,7 +56,12 @@ class Autoencoder(nn.Module, ABC):
     item_shape: tuple[int, ...]
     code_size: int
     options: str = ""
-    loss_weight: Tensor | None = None
+    loss_weight: Tensor | None
+
+    def __init__(self) -> None:
+        super().__init__()
+        # A buffer: it lies where the network lies.
+        self.register_buffer("loss_weight", None, persistent=False)
 
     @abstractmethod
     def encode(self, x: Tensor, observed: Tensor | None = None) -> Tensor:

@@ -17,6 +17,12 @@ SCORED = "scored"
 NOT_SCORABLE = "not_scorable"
 
 
+def with_size(schema: pa.Schema, column: str, size: int) -> pa.Schema:
+    """The schema with the lists of a column of one size."""
+    place = schema.get_field_index(column)
+    return schema.set(place, pa.field(column, pa.list_(schema.field(place).type.value_type, size)))
+
+
 def _schema(kind: str, fields: list[tuple[str, pa.DataType]]) -> pa.Schema:
     return pa.schema(fields, metadata={"aeflow.table": kind, "aeflow.schema_version": VERSION})
 
@@ -110,6 +116,57 @@ QUARANTINE = _schema(
         ("reason", pa.string()),  # a code of REASONS
         ("rule", pa.string()),  # the rule in words, with its limit
         ("detail", pa.string()),  # what came
+    ],
+)
+
+_READ_CLASSES: list[tuple[str, pa.DataType]] = [
+    ("class", pa.string()),  # as named in the file of classes; null where not
+    ("predicted_class", pa.string()),  # by a linear classifier that saw neither the item nor its group
+    ("probability", pa.float32()),  # of the predicted class, 0..1
+]
+
+IMAGE_EMBEDDINGS = _schema(
+    "embeddings",
+    [
+        ("item", pa.string()),  # path below the source's root
+        ("sha256", pa.string()),  # of the file
+        ("code", _EVIDENCE),  # (D,); of an image in tiles the mean of their codes
+        *_READ_CLASSES,
+    ],
+)
+
+SERIES_EMBEDDINGS = _schema(
+    "embeddings",
+    [
+        ("entity", pa.string()),  # the machine, line or series; "" where there is one
+        ("timestamp", TIME),  # of the row, as it came
+        ("code", _EVIDENCE),  # (D,) of the window that ends at the row; null where that is not whole
+        *_READ_CLASSES,
+    ],
+)
+
+RESTORED_IMAGES = _schema(
+    "restored",
+    [
+        ("item", pa.string()),  # path below the source's root
+        ("sha256", pa.string()),  # of the file
+        ("psnr_input", pa.float32()),  # dB, what the network saw against the clean image
+        ("psnr_trivial", pa.float32()),  # dB, the plain restoration; null where what was spoiled is not known
+        ("psnr_restored", pa.float32()),  # dB, what the network made of it
+        ("ssim_input", pa.float32()),  # mean structural similarity, at most 1, of the same three
+        ("ssim_trivial", pa.float32()),  # of the plain restoration
+        ("ssim_restored", pa.float32()),  # of what the network made of it
+    ],
+)
+
+RESTORED_SERIES = _schema(
+    "restored",
+    [
+        ("entity", pa.string()),  # the machine, line or series; "" where there is one
+        ("timestamp", TIME),  # of the row, as it came
+        ("observed", _EVIDENCE),  # (C,) in the channel's unit; null where missing
+        ("spoiled", _EVIDENCE),  # (C,) what the network saw; null where hidden, and where nothing was spoiled
+        ("restored", _EVIDENCE),  # (C,) what it made of it; null where no whole window ends at the row
     ],
 )
 

@@ -68,12 +68,19 @@ def reports_page() -> str:
         "image or event), `summary.json`, `receipt.json`, `report.html`. Nothing in it depends on when, where or how fast it was made.",
         "The names of the channels, in the order of the lists, stand in the Parquet metadata under `aeflow.channels`.",
         "",
+        "`embeddings.parquet` is written by `aeflow embed` into `<home>/embeddings/<pipeline>/batch=<id>/`, `restored.parquet` by",
+        "`aeflow restore` into `<home>/restored/<pipeline>/batch=<id>/`.",
+        "",
     ]
     tables = {
         "scores.parquet of series": (schemas.SERIES_SCORES, "SERIES_SCORES"),
         "scores.parquet of images": (schemas.IMAGE_SCORES, "IMAGE_SCORES"),
         "flags.parquet": (schemas.FLAGS, "FLAGS"),
         "quarantine": (schemas.QUARANTINE, "QUARANTINE"),
+        "embeddings.parquet of images": (schemas.IMAGE_EMBEDDINGS, "IMAGE_EMBEDDINGS"),
+        "embeddings.parquet of series": (schemas.SERIES_EMBEDDINGS, "SERIES_EMBEDDINGS"),
+        "restored.parquet of images": (schemas.RESTORED_IMAGES, "RESTORED_IMAGES"),
+        "restored.parquet of series": (schemas.RESTORED_SERIES, "RESTORED_SERIES"),
     }
     nested = {"channels": meanings["_CHANNEL_SHARE"], "boxes": meanings["_BOX"]}
     for title, (schema, variable) in tables.items():

@@ -2,14 +2,14 @@
 
 Images: `item` (path below the source's root), `label` (0/1), optional `mask` (path of a mask image,
 relative to the labels file). Series: `timestamp`, `label`, optional `entity`. Both: optional `batch`,
-where one item or time occurs in several.
+where one item or time occurs in several. A file of classes has a column `class`, any text, in place of `label`.
 """
 
 from __future__ import annotations
 
 import difflib
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 import pandas as pd
@@ -20,11 +20,16 @@ from aeflow.data.readings import read_times
 from aeflow.exceptions import SourceError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
 
     from aeflow.config import Kind
+
+
+Key: TypeAlias = str | tuple[str, int]
+"""Of an item: an image's path below the source's root, or entity and microseconds since 1970."""
 
 
 @dataclass(frozen=True)
@@ -45,16 +50,7 @@ def read_labels(path: Path, kind: Kind, *, time_zone: str) -> Labels:
         SourceError: it cannot be read, a column is missing, or a label is neither 0 nor 1.
     """
     table = _read(path)
-    needed = ("item", "label") if kind == "images" else ("timestamp", "label")
-    for name in needed:
-        if name not in table.columns:
-            close = difflib.get_close_matches(name, list(table.columns), n=1)
-            hint = f"; did you mean {close[0]!r}?" if close else ""
-            raise SourceError(
-                f"expected the columns {', '.join(needed)}; {name!r} is missing{hint}",
-                where=str(path),
-                remedy=f"It has: {', '.join(table.columns)}.",
-            )
+    _expect_columns(table, ("item" if kind == "images" else "timestamp", "label"), path)
     label = pd.to_numeric(table["label"], errors="coerce")
     bad = ~label.isin([0, 1])
     if bad.any():
@@ -69,6 +65,30 @@ def read_labels(path: Path, kind: Kind, *, time_zone: str) -> Labels:
         items = tuple(table["item"].astype(str))
         return Labels(items, truth, batches, _masks(table, path))
     return Labels(_times(table, path, time_zone), truth, batches, {})
+
+
+def read_classes(path: Path, kind: Kind, *, time_zone: str) -> dict[Key, str]:
+    """The class of each item in the file: key (an image's path, or (entity, microseconds)) -> class. Rows
+    without a class are passed over.
+
+    Raises:
+        SourceError: it cannot be read, a column is missing, an item has two classes, or all have the same.
+    """
+    table = _read(path)
+    _expect_columns(table, ("item" if kind == "images" else "timestamp", "class"), path)
+    table = table[table["class"].notna()]
+    keys: Sequence[Key] = (
+        table["item"].astype(str).tolist() if kind == "images" else _times(table, path, time_zone)
+    )
+    found: dict[Key, str] = {}
+    for key, name in zip(keys, table["class"].astype(str), strict=True):
+        if found.setdefault(key, name) != name:
+            raise SourceError(
+                f"expected one class of {key}, got {found[key]!r} and {name!r}", where=str(path)
+            )
+    if len(set(found.values())) < 2:
+        raise SourceError(f"expected two classes or more, got {sorted(set(found.values()))}", where=str(path))
+    return found
 
 
 def read_mask(path: Path) -> NDArray[np.bool_]:
@@ -89,7 +109,8 @@ def _read(path: Path) -> pd.DataFrame:
         if path.suffix.lower() == ".parquet":
             return pd.read_parquet(path)
         return pd.read_csv(
-            path, dtype={"item": str, "entity": str, "timestamp": str, "batch": str, "mask": str}
+            path,
+            dtype=dict.fromkeys(("item", "entity", "timestamp", "batch", "mask", "class"), str),
         )
     except (OSError, ValueError) as error:
         raise SourceError(
@@ -97,6 +118,18 @@ def _read(path: Path) -> pd.DataFrame:
             where=str(path),
             remedy="Give a CSV with a header, or Parquet.",
         ) from error
+
+
+def _expect_columns(table: pd.DataFrame, needed: tuple[str, ...], path: Path) -> None:
+    for name in needed:
+        if name not in table.columns:
+            close = difflib.get_close_matches(name, list(table.columns), n=1)
+            hint = f"; did you mean {close[0]!r}?" if close else ""
+            raise SourceError(
+                f"expected the columns {', '.join(needed)}; {name!r} is missing{hint}",
+                where=str(path),
+                remedy=f"It has: {', '.join(table.columns)}.",
+            )
 
 
 def _masks(table: pd.DataFrame, path: Path) -> dict[str, Path]:

@@ -57,6 +57,24 @@ def atomic_file(path: Path) -> Iterator[BinaryIO]:
         raise
 
 
+def replace_folder(built: Path, target: Path) -> None:
+    """The folder `built` in the place of `target`, of the same file system, with all that is below it.
+
+    Raises:
+        StorageError: a right is missing, or another fault of the file system.
+    """
+    before = built.with_name(f"{built.name}.before")
+    with storage_errors(target, "write the folder"):
+        fsync_tree(built)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.rmtree(before, ignore_errors=True)
+        if target.exists():
+            target.rename(before)
+        built.rename(target)
+        fsync_folder(target.parent)
+        shutil.rmtree(before, ignore_errors=True)
+
+
 def fsync_folder(folder: Path) -> None:
     """Brings the names in `folder` to the disk: after it, a rename survives a power cut."""
     _fsync(str(folder), os.O_DIRECTORY)

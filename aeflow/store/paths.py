@@ -7,8 +7,12 @@
     <home>/runs/<pipeline>/batch=<id>/validation/    what the checks left behind
     <home>/work/<pipeline>/batch=<id>/               staging of a running batch
     <home>/work/<pipeline>/training/                 checkpoints of a running training
+    <home>/work/<pipeline>/<task>/                   staging of a task beside the nightly runs
     <home>/claims/<pipeline>/                        who runs what at this moment
     <home>/detectors/<pipeline>/version=<n>/         copies of registered detectors
+    <home>/embeddings/<pipeline>/batch=<id>/         codes of items, and pictures of them
+    <home>/restored/<pipeline>/batch=<id>/           what the network makes of items
+    <home>/generated/<pipeline>/                     what it makes of codes that no item has
 
 A batch id may come from a folder's name, so it stands percent-encoded in every path.
 """
@@ -108,6 +112,27 @@ class Paths:
     def training(self) -> Path:
         """The staging folder of a running training: checkpoints, figures, the new detector."""
         return self.home / "work" / self.pipeline / "training"
+
+    def embeddings(self, batch: str) -> Path:
+        """The codes of a batch's items."""
+        return self.home / "embeddings" / self.pipeline / _named(batch)
+
+    def restored(self, batch: str) -> Path:
+        """What the network makes of a batch's items."""
+        return self.home / "restored" / self.pipeline / _named(batch)
+
+    @property
+    def generated(self) -> Path:
+        """What the network makes of codes that no item has."""
+        return self.home / "generated" / self.pipeline
+
+    def task(self, name: str) -> Path:
+        """The staging folder of a task beside the nightly runs."""
+        return self.home / "work" / self.pipeline / name
+
+    def task_claim(self, name: str) -> Path:
+        """The file that a process locks while it runs the task."""
+        return self.home / "claims" / self.pipeline / f"{name}.claim"
 
     def claim(self, batch: str) -> Path:
         """The file that a process locks while it runs the batch."""

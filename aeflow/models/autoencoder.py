@@ -76,6 +76,12 @@ class Autoencoder(nn.Module, ABC):
         code = self.encode(x, observed)
         return Reconstruction(self.decode(code), code, x.new_zeros(()))
 
+    def forward_spoiled(self, shown: Tensor, told: Tensor | None, clean: Tensor) -> Reconstruction:  # noqa: ARG002
+        """`forward` of what training shows of items, beside the `clean` ones (the same tensor where nothing
+        is spoiled): for a penalty that compares with those."""
+        found: Reconstruction = self(shown, told)
+        return found
+
     def stages(self) -> Iterable[Stage]:
         """What is trained before the network itself, one after the other; each may use the one before."""
         return ()

@@ -38,7 +38,10 @@ if TYPE_CHECKING:
 
 # A larger step than this is an outlier of the batch, not a direction.
 _MAX_GRADIENT_NORM = 1.0
+# Of what is gone through in order: at most so many items at once, and no more than 16 MiB of values, since
+# what a convolution makes of an image is many times as large.
 _ORDERED_BATCH = 1024
+_ORDERED_VALUES = 2**22
 
 
 @dataclass(frozen=True)
@@ -264,7 +267,7 @@ class _Run:
         """What is minimised: the mean error of a batch, and what the family adds."""
         shown, told = corrupt(x, observed, self.training.corruption, spoiling)
         with torch.autocast(self.device.type, precision, enabled=precision != torch.float32):
-            found = self.network(shown, told)
+            found = self.network.forward_spoiled(shown, told, x)
         weight = (
             observed if self.network.loss_weight is None else _counted(self.network.loss_weight, observed)
         )
@@ -347,7 +350,9 @@ class _InOrder:
         self._items, self._checked_shape = items, checked_shape
 
     def __iter__(self) -> Iterator[tuple[Tensor, Tensor | None]]:
-        for x, observed in _batches(self._items, torch.arange(len(self._items)), _ORDERED_BATCH):
+        values = self._items.take(torch.arange(1))[0].numel()
+        size = max(1, min(_ORDERED_BATCH, _ORDERED_VALUES // values))
+        for x, observed in _batches(self._items, torch.arange(len(self._items)), size):
             if self._checked_shape is not None:
                 check_items(x, self._checked_shape)
             yield x, observed

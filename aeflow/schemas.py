@@ -125,6 +125,8 @@ _READ_CLASSES: list[tuple[str, pa.DataType]] = [
     ("probability", pa.float32()),  # of the predicted class, 0..1
 ]
 
+CLASS_COLUMNS = tuple(name for name, _ in _READ_CLASSES)
+
 IMAGE_EMBEDDINGS = _schema(
     "embeddings",
     [

@@ -95,7 +95,7 @@ def score_items(
             found, maps = detector.map_errors(inputs.pixels, device=device, chunk_items=chunk_items)
         else:
             found = detector.score_images(inputs.pixels, device=device, chunk_items=chunk_items)
-        worst = _worst_array(found.score, inputs.item)
+        worst = worst_array(found.score, inputs.item)
         score = found.score[worst]
         yield ImageScores(
             inputs.items,
@@ -181,7 +181,7 @@ class _Near:
     p_value: float
 
 
-def _worst_array(score: NDArray[np.float32], item: NDArray[np.int64]) -> NDArray[np.int64]:
+def worst_array(score: NDArray[np.float32], item: NDArray[np.int64]) -> NDArray[np.int64]:
     """For each image, in order, the index of its array with the highest score, `(M,)`."""
     order = np.lexsort((-score, item))
     _, first = np.unique(item[order], return_index=True)

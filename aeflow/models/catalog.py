@@ -13,6 +13,7 @@ from aeflow.models.autoencoder import Autoencoder, ClosedForm
 from aeflow.models.conv2d import Conv2dAutoencoder
 from aeflow.models.lstm import LstmAutoencoder
 from aeflow.models.pca import Pca
+from aeflow.models.resnet import ResnetAutoencoder
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -24,7 +25,7 @@ _DIMENSIONS = {"images": 3, "series": 2}
 class Family:
     """options: the config class. network: what builds it from options and an item shape."""
 
-    options: type[config.Conv2d | config.Lstm | config.Pca]
+    options: type[config.Conv2d | config.Resnet | config.Lstm | config.Pca]
     network: Callable[[Any, tuple[int, ...]], Autoencoder]
 
     @property
@@ -35,6 +36,7 @@ class Family:
 
 CATALOG: dict[str, Family] = {
     "conv2d": Family(config.Conv2d, Conv2dAutoencoder),
+    "resnet": Family(config.Resnet, ResnetAutoencoder),
     "lstm": Family(config.Lstm, LstmAutoencoder),
     "pca": Family(config.Pca, Pca),
 }

@@ -1,6 +1,7 @@
 """How training items are spoiled before the network sees them; it is to give back the clean ones.
 
 Noise makes a denoising autoencoder, hidden parts an inpainting one, fewer samples one of super-resolution.
+Those that are `pointwise` spoil value by value, whatever the shape of an item.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ class GaussianNoise(Section):
     """Adds normal noise to every value."""
 
     kinds: ClassVar[tuple[Kind, ...]] = _BOTH
+    pointwise: ClassVar[bool] = True
 
     kind: Literal["gaussian_noise"] = "gaussian_noise"
     deviation: float = Field(default=0.1, ge=0)
@@ -29,6 +31,7 @@ class SaltAndPepper(Section):
     """Sets values to the least or the greatest of their item."""
 
     kinds: ClassVar[tuple[Kind, ...]] = _BOTH
+    pointwise: ClassVar[bool] = True
 
     kind: Literal["salt_and_pepper"] = "salt_and_pepper"
     share: float = Field(default=0.1, ge=0, le=1)
@@ -39,6 +42,7 @@ class MaskingNoise(Section):
     """Sets values to zero without telling the network which."""
 
     kinds: ClassVar[tuple[Kind, ...]] = _BOTH
+    pointwise: ClassVar[bool] = True
 
     kind: Literal["masking_noise"] = "masking_noise"
     share: float = Field(default=0.3, ge=0, le=1)
@@ -49,6 +53,7 @@ class CutOut(Section):
     """Hides rectangles of images behind the item's mean."""
 
     kinds: ClassVar[tuple[Kind, ...]] = ("images",)
+    pointwise: ClassVar[bool] = False
 
     kind: Literal["cut_out"] = "cut_out"
     count: int = Field(default=1, ge=0)
@@ -61,6 +66,7 @@ class ChannelMasking(Section):
     """Hides whole channels of windows: the network is told that they were not observed."""
 
     kinds: ClassVar[tuple[Kind, ...]] = ("series",)
+    pointwise: ClassVar[bool] = False
 
     kind: Literal["channel_masking"] = "channel_masking"
     share: float = Field(default=0.2, ge=0, le=1)
@@ -71,6 +77,7 @@ class TimeMasking(Section):
     """Hides a stretch of points of windows: the network is told that they were not observed."""
 
     kinds: ClassVar[tuple[Kind, ...]] = ("series",)
+    pointwise: ClassVar[bool] = False
 
     kind: Literal["time_masking"] = "time_masking"
     share: float = Field(default=0.2, ge=0, le=1)
@@ -81,6 +88,7 @@ class Downsampling(Section):
     """Keeps the mean of every so many neighbours, and spreads it over them again."""
 
     kinds: ClassVar[tuple[Kind, ...]] = _BOTH
+    pointwise: ClassVar[bool] = False
 
     kind: Literal["downsampling"] = "downsampling"
     factor: int = Field(default=2, ge=1)

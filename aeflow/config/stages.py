@@ -96,6 +96,9 @@ class Training(Section):
     """Items of one training step."""
     learning_rate: float = Field(default=1e-3, gt=0)
     """Step size of the optimiser (AdamW)."""
+    schedule: Literal["constant", "cosine"] = "constant"
+    """cosine: the step size falls to nothing over `epochs`, so that the weights settle where constant steps
+    keep them wandering; give as many epochs as it takes, since it will seldom stop early."""
     weight_decay: float = Field(default=1e-5, ge=0)
     """Pulls the weights towards zero."""
     patience_epochs: int = Field(default=6, ge=1)

@@ -22,6 +22,9 @@ from torch.utils.flop_counter import FlopCounterMode
 from aeflow.exceptions import InputError
 from aeflow.models.errors import error_map
 
+# Of what is told of an objective: its exponential is finite.
+_LARGEST_PENALTY = 50.0
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
@@ -89,11 +92,17 @@ class Autoencoder(nn.Module, ABC):
     def begin_epoch(self, epoch: int) -> None:
         """Training begins epoch 1, 2, ...: for what is warmed up."""
 
+    def warm_up_epochs(self) -> int:
+        """So many epochs pass before training may stop for want of progress."""
+        return 0
+
     def objective(self, found: Reconstruction, error: Tensor) -> Tensor:
-        """What training minimises, of the mean reconstruction error of a batch. The penalty counts as a
-        share of the error, so that it weighs as much for items of any scale: the gradient is that of
-        error x (log error + penalty)."""
-        return error + error.detach() * found.penalty
+        """What training minimises, of the mean reconstruction error of a batch: log error + penalty, so that
+        the penalty weighs as much for items of any scale. Told as error x exp(penalty), in the unit of the
+        error; the gradient is that of the logarithm times the error, lest a large penalty make it huge."""
+        minimised = error + error.detach() * found.penalty
+        told = error * found.penalty.clamp_max(_LARGEST_PENALTY).exp()
+        return minimised + (told - minimised).detach()
 
     def views(self, x: Tensor, observed: Tensor | None = None) -> Tensor:
         """What is expected of each item, in one way or several, `(V, N, *item_shape)`: an item's error is
@@ -120,7 +129,8 @@ class Stage:
     """A network that is trained before another, on what `view` makes of the items and their mask.
 
     name: of the stage, for its checkpoint. epochs: at most so many passes. corruption: how its items are
-    spoiled; None: as those of the network itself.
+    spoiled; None: as those of the network itself, of which items of another shape take those that spoil
+    value by value. loss: None: that of the network itself.
     """
 
     name: str
@@ -128,6 +138,7 @@ class Stage:
     epochs: int
     view: Callable[[Tensor, Tensor | None], tuple[Tensor, Tensor | None]] = lambda x, observed: (x, observed)
     corruption: tuple[Corruption, ...] | None = None
+    loss: ErrorKind | None = None
 
 
 class Trained(Autoencoder):
@@ -151,6 +162,10 @@ class Trained(Autoencoder):
     def begin_epoch(self, epoch: int) -> None:
         """Warm up what the bottleneck warms up."""
         self.bottleneck.begin_epoch(epoch)
+
+    def warm_up_epochs(self) -> int:
+        """Those of the bottleneck."""
+        return self.bottleneck.warm_up_epochs
 
     def views(self, x: Tensor, observed: Tensor | None = None) -> Tensor:
         """The decoded draws of each item's code, `(V, N, *item_shape)`."""

@@ -22,7 +22,14 @@ _LEAST_LOG_VARIANCE, _MOST_LOG_VARIANCE = -20.0, 10.0
 
 
 class Bottleneck(nn.Module, ABC):
-    """Makes codes of features."""
+    """Makes codes of features.
+
+    linear_codes: whether they are linear in the features, neither squashed nor drawn. warm_up_epochs: how
+    long training takes to reach its full objective.
+    """
+
+    linear_codes: bool = True
+    warm_up_epochs: int = 0
 
     def begin_epoch(self, epoch: int) -> None:
         """Training begins epoch 1, 2, ...: for what is warmed up."""
@@ -70,6 +77,7 @@ class SparseBottleneck(Bottleneck):
     def __init__(self, features: int, code_size: int, config: SparseCode) -> None:
         super().__init__()
         self.linear = nn.Linear(features, code_size)
+        self.linear_codes = config.penalty == "l1"
         self._config = config
 
     def code(self, features: Tensor) -> Tensor:
@@ -97,6 +105,7 @@ class VariationalBottleneck(Bottleneck):
     the error the divergence then weighs 2 KL / n, n the numbers of an item.
     """
 
+    linear_codes = False
     noise: Tensor
 
     def __init__(
@@ -106,6 +115,7 @@ class VariationalBottleneck(Bottleneck):
         self.mean = nn.Linear(features, code_size)
         self.log_variance = nn.Linear(features, code_size)
         self._config = config
+        self.warm_up_epochs = config.warm_up_epochs
         self._numbers = prod(item_shape)
         self._weight = config.beta
         # Drawn once and kept with the weights, so that a score does not change from run to run.
@@ -131,8 +141,10 @@ class VariationalBottleneck(Bottleneck):
         return mean, penalty
 
     def distribution(self, features: Tensor) -> tuple[Tensor, Tensor]:
-        """Mean and log-variance of the codes, `(N, D)` each."""
-        return self.mean(features), self.log_variance(features).clamp(_LEAST_LOG_VARIANCE, _MOST_LOG_VARIANCE)
+        """Mean and log-variance of the codes, `(N, D)` each, in float32 whatever the layers multiply in: the
+        divergence is a small difference of large numbers."""
+        log_variance = self.log_variance(features).float()
+        return self.mean(features).float(), log_variance.clamp(_LEAST_LOG_VARIANCE, _MOST_LOG_VARIANCE)
 
     def draws(self, features: Tensor) -> Tensor:
         """Codes `(K, N, D)`, by the same noise for every item."""

@@ -11,9 +11,11 @@ from aeflow import config
 from aeflow.exceptions import InputError
 from aeflow.models.autoencoder import Autoencoder, ClosedForm
 from aeflow.models.conv2d import Conv2dAutoencoder
+from aeflow.models.dense import DenseAutoencoder
 from aeflow.models.lstm import LstmAutoencoder
 from aeflow.models.pca import Pca
 from aeflow.models.resnet import ResnetAutoencoder
+from aeflow.models.stacked import StackedAutoencoder
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -25,7 +27,7 @@ _DIMENSIONS = {"images": 3, "series": 2}
 class Family:
     """options: the config class. network: what builds it from options and an item shape."""
 
-    options: type[config.Conv2d | config.Resnet | config.Lstm | config.Pca]
+    options: type[config.Dense | config.Stacked | config.Conv2d | config.Resnet | config.Lstm | config.Pca]
     network: Callable[[Any, tuple[int, ...]], Autoencoder]
 
     @property
@@ -35,6 +37,8 @@ class Family:
 
 
 CATALOG: dict[str, Family] = {
+    "dense": Family(config.Dense, DenseAutoencoder),
+    "stacked": Family(config.Stacked, StackedAutoencoder),
     "conv2d": Family(config.Conv2d, Conv2dAutoencoder),
     "resnet": Family(config.Resnet, ResnetAutoencoder),
     "lstm": Family(config.Lstm, LstmAutoencoder),

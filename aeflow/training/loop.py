@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import asdict, dataclass
-from math import isfinite
+from math import cos, isfinite, pi
 from typing import TYPE_CHECKING
 
 import torch
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from aeflow.config import Training
+    from aeflow.models.autoencoder import Stage
     from aeflow.training.items import TrainingItems
 
 # A larger step than this is an outlier of the batch, not a direction.
@@ -123,24 +124,22 @@ def fit_network(
         )
     network.to(device)
     train, validation = train.resident(device), validation.resident(device)
+    if checkpoint is not None:
+        # Of the weights it starts from: what the stages make of them follows from these.
+        computed = f"{device.type} {precision}"
+        fingerprint = whole_fingerprint(fingerprint, network, training, seed=seed, computed=computed)
     for stage in network.stages():
         fit_network(
             stage.network,
             train.seen_as(stage.view),
             validation.seen_as(stage.view),
-            training=training.model_copy(
-                update={"epochs": stage.epochs}
-                | ({} if stage.corruption is None else {"corruption": stage.corruption})
-            ),
+            training=_of_stage(stage, network, training),
             seed=seed,
             device=device,
             checkpoint=None if checkpoint is None else stage_checkpoint(checkpoint, stage.name),
             fingerprint=f"{fingerprint} {stage.name}",
             progress=progress,
         )
-    if checkpoint is not None:
-        computed = f"{device.type} {precision}"
-        fingerprint = whole_fingerprint(fingerprint, network, training, seed=seed, computed=computed)
     # The caller's random numbers are not touched.
     with torch.random.fork_rng(devices=range(torch.cuda.device_count()) if device.type == "cuda" else []):
         _seed(seed, device)
@@ -154,6 +153,16 @@ def fit_network(
             precision=precision,
         )
         return run.fit(checkpoint, fingerprint, progress, torch.Generator().manual_seed(seed))
+
+
+def _of_stage(stage: Stage, whole: Autoencoder, training: Training) -> Training:
+    """How a stage is trained, of how the whole is."""
+    corruption = training.corruption if stage.corruption is None else stage.corruption
+    if len(stage.network.item_shape) != len(whole.item_shape):
+        corruption = tuple(one for one in corruption if one.pointwise)
+    return training.model_copy(
+        update={"epochs": stage.epochs, "corruption": corruption, "loss": stage.loss or training.loss}
+    )
 
 
 def _seed(seed: int, device: torch.device) -> None:
@@ -226,7 +235,8 @@ class _Run:
         )
 
     def _stale(self) -> bool:
-        return len(self.history) - self.best_epoch >= self.training.patience_epochs
+        progressed = max(self.best_epoch, self.network.warm_up_epochs())
+        return len(self.history) - progressed >= self.training.patience_epochs
 
     def _drawn(self) -> int:
         return min(len(self.train), self.training.max_train_windows or len(self.train))
@@ -234,6 +244,8 @@ class _Run:
     def _epoch(self, order: torch.Generator) -> None:
         begun = time.perf_counter()
         numbers = torch.randperm(len(self.train), generator=order)[: self._drawn()]
+        for group in self.optimizer.param_groups:
+            group["lr"] = learning_rate(self.training, len(self.history) + 1)
         self.network.train()
         self.network.begin_epoch(len(self.history) + 1)
         sums = _Sums(self.device)
@@ -317,6 +329,13 @@ class _Run:
             torch.cuda.set_rng_state(saved.generators["cuda"], self.device)
         self.history = [EpochRecord(**r) for r in saved.facts["history"]]
         self.best, self.best_epoch = saved.facts["best"], saved.facts["best_epoch"]
+
+
+def learning_rate(training: Training, epoch: int) -> float:
+    """The step size in epoch 1, 2, ...; cosine: Loshchilov and Hutter, "SGDR", 2017, without restarts."""
+    if training.schedule == "constant":
+        return training.learning_rate
+    return training.learning_rate * (1 + cos(pi * (epoch - 1) / training.epochs)) / 2
 
 
 def _counted(weight: Tensor, observed: Tensor | None) -> Tensor:

@@ -142,7 +142,7 @@ SERIES_EMBEDDINGS = _schema(
     [
         ("entity", pa.string()),  # the machine, line or series; "" where there is one
         ("timestamp", TIME),  # of the row, as it came
-        ("code", _EVIDENCE),  # (D,) of the window that ends at the row; null where that is not whole
+        ("code", _EVIDENCE),  # (D,) of the window that ends at the row; nulls where that is not whole
         *_READ_CLASSES,
     ],
 )

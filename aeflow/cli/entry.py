@@ -14,7 +14,7 @@ os.environ.setdefault("TYPER_USE_RICH", "0")
 
 import typer
 
-from aeflow.cli import configure, detectors, nightly
+from aeflow.cli import configure, detectors, nightly, representations
 from aeflow.exceptions import AeflowError
 
 _YOURS, _OURS = 2, 1
@@ -50,6 +50,7 @@ def _options(
 configure.add_commands(app)
 detectors.add_commands(app)
 nightly.add_commands(app)
+representations.add_commands(app)
 
 
 def main(arguments: list[str] | None = None) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import difflib
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
@@ -89,6 +90,32 @@ def read_classes(path: Path, kind: Kind, *, time_zone: str) -> dict[Key, str]:
     if len(set(found.values())) < 2:
         raise SourceError(f"expected two classes or more, got {sorted(set(found.values()))}", where=str(path))
     return found
+
+
+def parse_key(text: str, kind: Kind, *, time_zone: str) -> Key:
+    """The item that a person names: an image's path, or `[ENTITY@]TIME`.
+
+    Raises:
+        SourceError: the time cannot be read.
+    """
+    if kind == "images":
+        return text
+    entity, _, time = text.rpartition("@")
+    times = read_times(pa.array([time]), time_zone, where=text)
+    if not times.readable.all():
+        raise SourceError(
+            f"expected [ENTITY@]TIME, got {text!r}", remedy="Such as 2026-11-20T03:00:00+01:00."
+        )
+    return (entity, int(times.us[0]))
+
+
+def key_in_words(key: Key) -> str:
+    """An item as `parse_key` reads it."""
+    if isinstance(key, str):
+        return key
+    entity, time_us = key
+    time = datetime.fromtimestamp(0, UTC) + timedelta(microseconds=time_us)
+    return f"{entity}@{time.isoformat()}" if entity else time.isoformat()
 
 
 def read_mask(path: Path) -> NDArray[np.bool_]:

@@ -61,8 +61,4 @@ def _umap(items: int, seed: int) -> Any:
             "a UMAP map needs the package umap-learn, which is not installed",
             remedy="pip install 'aeflow[umap]', or take --map tsne.",
         ) from error
-    neighbours = min(_NEIGHBOURS, len(codes) - 1)
-    found: NDArray[np.float64] = UMAP(n_neighbors=neighbours, random_state=seed, n_jobs=1).fit_transform(
-        codes
-    )
-    return found
+    return UMAP(n_neighbors=min(_NEIGHBOURS, items - 1), random_state=seed, n_jobs=1)

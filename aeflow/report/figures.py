@@ -5,20 +5,18 @@ Legend: E epochs, N items, T points of a window, C channels, H x W pixels.
 
 from __future__ import annotations
 
-from io import BytesIO
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+
+from aeflow.report.canvas import BLUE, GREY, RED, as_png, new_figure, plain
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
     from numpy.typing import NDArray
 
-_DPI = 110
-_BLUE, _GREY, _RED = "#1f4e86", "#8a94a0", "#b3261e"
 _HISTOGRAM_BINS = 60
 
 
@@ -26,19 +24,19 @@ def learning_curves(
     epoch: Sequence[int], train_loss: Sequence[float], validation_loss: Sequence[float]
 ) -> bytes:
     """Both losses over the epochs, `(E,)` each, with the best epoch marked."""
-    figure = _figure(7.0, 4.0)
+    figure = new_figure(7.0, 4.0)
     axes = figure.subplots()
-    axes.plot(epoch, train_loss, color=_GREY, label="training")
-    axes.plot(epoch, validation_loss, color=_BLUE, label="validation")
+    axes.plot(epoch, train_loss, color=GREY, label="training")
+    axes.plot(epoch, validation_loss, color=BLUE, label="validation")
     if len(validation_loss):
         best = int(np.argmin(validation_loss))
-        axes.plot(epoch[best], validation_loss[best], "o", color=_RED, label=f"best: epoch {epoch[best]}")
+        axes.plot(epoch[best], validation_loss[best], "o", color=RED, label=f"best: epoch {epoch[best]}")
     if all(loss > 0 for loss in (*train_loss, *validation_loss)):
         axes.set_yscale("log")
     axes.set_xlabel("epoch")
     axes.set_ylabel("loss")
     axes.legend(frameon=False)
-    return _png(figure)
+    return as_png(figure)
 
 
 def score_histogram(
@@ -49,10 +47,10 @@ def score_histogram(
     held_out_label: str = "held out",
 ) -> bytes:
     """Scores of the calibration part `(N,)`, of others `(M,)`, and where the cut lies; NaN are left out."""
-    figure = _figure(7.0, 4.0)
+    figure = new_figure(7.0, 4.0)
     axes = figure.subplots()
-    given = [("calibration", calibration, _BLUE)]
-    given += [] if held_out is None else [(held_out_label, held_out, _RED)]
+    given = [("calibration", calibration, BLUE)]
+    given += [] if held_out is None else [(held_out_label, held_out, RED)]
     groups = [(label, values[np.isfinite(values)], color) for label, values, color in given]
     together = np.concatenate([values for _, values, _ in groups])
     if together.size:
@@ -66,13 +64,13 @@ def score_histogram(
         axes.set_title(f"cut at {cut:.4g}", fontsize=9, loc="right")
     axes.set_xlabel("score")
     axes.set_ylabel("items")
-    return _png(figure)
+    return as_png(figure)
 
 
 def image_samples(originals: NDArray[np.float32], reconstructions: NDArray[np.float32]) -> bytes:
     """Images `(N, C, H, W)` in 0..1 above their reconstructions, N of them side by side, at least one."""
     count = len(originals)
-    figure = _figure(1.5 * count + 0.4, 3.4)
+    figure = new_figure(1.5 * count + 0.4, 3.4)
     grid = figure.subplots(2, count, squeeze=False)
     for row, (title, images) in enumerate((("as it came", originals), ("reconstruction", reconstructions))):
         for axes, image in zip(grid[row], images, strict=True):
@@ -80,7 +78,7 @@ def image_samples(originals: NDArray[np.float32], reconstructions: NDArray[np.fl
             axes.imshow(shown[..., 0] if shown.shape[-1] == 1 else shown, cmap="gray", vmin=0, vmax=1)
             axes.set_axis_off()
         grid[row][0].set_title(title, fontsize=9, loc="left")
-    return _png(figure)
+    return as_png(figure)
 
 
 def series_samples(
@@ -89,18 +87,17 @@ def series_samples(
     """Windows `(N, T, C)` with their reconstructions: a row a channel, a column a window, at least one.
     NaN are gaps."""
     count, _, width = observed.shape
-    figure = _figure(2.6 * count + 0.6, 1.4 * width + 0.7)
+    figure = new_figure(2.6 * count + 0.6, 1.4 * width + 0.7)
     grid = figure.subplots(width, count, squeeze=False, sharex=True, sharey="row")
     for channel, name in enumerate(channels):
         for window in range(count):
             axes = grid[channel][window]
-            axes.plot(observed[window, :, channel], color=_BLUE, linewidth=1)
-            axes.plot(expected[window, :, channel], color=_RED, linewidth=1, linestyle="--")
+            axes.plot(observed[window, :, channel], color=BLUE, linewidth=1)
+            axes.plot(expected[window, :, channel], color=RED, linewidth=1, linestyle="--")
             axes.tick_params(labelsize=7)
-        # A dollar sign would begin mathematics.
-        grid[channel][0].set_title(name.replace("$", r"\$"), fontsize=9, loc="left")
+        grid[channel][0].set_title(plain(name), fontsize=9, loc="left")
     figure.legend(["observed", "reconstruction"], loc="lower right", ncols=2, frameon=False, fontsize=8)
-    return _png(figure)
+    return as_png(figure)
 
 
 def _edges(values: NDArray[np.floating[Any]], axes: Axes) -> NDArray[np.float64]:
@@ -110,18 +107,3 @@ def _edges(values: NDArray[np.floating[Any]], axes: Axes) -> NDArray[np.float64]
         axes.set_xscale("log")
         return np.geomspace(low, high, _HISTOGRAM_BINS + 1)
     return np.linspace(low, high if high > low else low + 1, _HISTOGRAM_BINS + 1)
-
-
-def _figure(width_inch: float, height_inch: float) -> Figure:
-    from matplotlib.figure import Figure  # noqa: PLC0415 - a third of a second that no report needs
-
-    return Figure(figsize=(width_inch, height_inch), dpi=_DPI, layout="constrained")
-
-
-def _png(figure: Figure) -> bytes:
-    from matplotlib.backends.backend_agg import FigureCanvasAgg  # noqa: PLC0415
-
-    file = BytesIO()
-    # No canvas but Agg, whatever the environment names; no name or version of the software inside.
-    FigureCanvasAgg(figure).print_png(file, metadata={"Software": None})
-    return file.getvalue()

@@ -84,9 +84,9 @@ def write_codes(
             moments = moments.with_codes(code[known])
             count = len(code)
             absent = {name: pa.nulls(count, schema.field(name).type) for name in schemas.CLASS_COLUMNS}
-            code_column = pa.FixedSizeListArray.from_arrays(
-                pa.array(code.ravel()), code.shape[1], mask=pa.array(~known)
-            )
+            # pyarrow cannot read lists of one size back from Parquet where one of them is null.
+            numbers = pa.array(code.ravel(), from_pandas=True)
+            code_column = pa.FixedSizeListArray.from_arrays(numbers, code.shape[1])
             made = {**keys, "code": code_column, **absent, **rest}
             writer.write_table(pa.table([made[name] for name in passing.names], schema=passing))
             done += count
@@ -158,12 +158,10 @@ def portion_of_rows(batch: pa.RecordBatch) -> Portion:
         times = batch.column("timestamp").cast(pa.int64()).to_pylist()
         keys = tuple(zip(batch.column("entity").to_pylist(), times, strict=True))
     code = batch.column("code")
-    flat = code.values.to_numpy(zero_copy_only=False).reshape(-1, code.type.list_size)
-    values = np.array(flat[code.offset : code.offset + len(batch)], dtype=np.float32)
-    values[code.is_null().to_numpy(zero_copy_only=False)] = np.nan
+    values = code.flatten().to_numpy(zero_copy_only=False).reshape(-1, code.type.list_size)
     return Portion(
         keys,
-        values,
+        values.astype(np.float32),
         batch.column(_FOLD).to_numpy(zero_copy_only=False),
         batch.column(_SCORE).to_numpy(zero_copy_only=False),
     )

@@ -16,6 +16,8 @@ from aeflow.data.images import iter_images
 from aeflow.data.series import iter_series
 from aeflow.detector.image_scores import as_unit, portion_of
 from aeflow.detector.series_scores import SeriesNormal, iter_windows, network_input
+from aeflow.models.autoencoder import Trained
+from aeflow.models.bottleneck import VariationalBottleneck
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -88,6 +90,11 @@ def encode_arrays(
             x = torch.from_numpy(as_unit(pixels[begin : begin + size])).to(device)
             codes.append(_numbers(network.encode(x, None)))
     return np.concatenate(codes)
+
+
+def is_variational(network: Autoencoder) -> bool:
+    """Whether its codes are distributions, held to the standard normal one."""
+    return isinstance(network, Trained) and isinstance(network.bottleneck, VariationalBottleneck)
 
 
 def mean_by_image(values: NDArray[np.float32], inputs: ImageInputs) -> NDArray[np.float32]:

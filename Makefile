@@ -5,6 +5,7 @@ VENV ?= .venv
 # The build of PyTorch, as uv names it: auto takes the one for this machine's GPU, and cpu where there is none.
 TORCH_BACKEND ?= auto
 PYTEST_ARGS ?=
+BENCH_ARGS ?=
 
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
@@ -18,10 +19,10 @@ TORCH_WHEEL = $(firstword $(foreach folder,$(FOLDERS),$(wildcard $(folder)/torch
 PROJECT = --constraint constraints.txt --editable '.[dev,postgresql]'
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint format bench docs constraints clean
+.PHONY: help setup demo test lint format bench bench-models docs constraints clean
 
 help:  ## list what there is
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 setup: $(READY)  ## make the virtual environment; nothing to do the second time
 
@@ -66,6 +67,9 @@ format: setup  ## bring the code into its form
 
 bench: setup  ## what is measured against the machine's limit
 	$(BIN)/python -m benchmarks.throughput
+
+bench-models: setup  ## every model family on labelled real data, into docs/models.md with `make docs`
+	$(BIN)/python -m benchmarks.models $(BENCH_ARGS)
 
 docs: setup  ## write the reference pages anew from the code
 	$(BIN)/python docs/generate.py

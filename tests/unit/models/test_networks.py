@@ -24,27 +24,6 @@ def test_an_image_network_gives_contiguous_images():
     assert build(Conv2d(), (3, 9, 9))(torch.rand(2, 3, 9, 9)).items.is_contiguous()
 
 
-def test_the_reversed_target_is_the_forward_one_read_backwards():
-    x = torch.rand(4, 6, 2)
-    backward, forward = (
-        build(Lstm(target=target), (6, 2), seed=1)(x).items for target in ("reversed", "forward")
-    )
-    assert torch.equal(backward, forward.flip(1))
-
-
-def test_the_mask_is_an_input_of_the_lstm():
-    network = build(Lstm(), (6, 2))
-    x = torch.zeros(1, 6, 2)
-    seen = torch.ones_like(x, dtype=torch.bool)
-    assert torch.equal(network.encode(x), network.encode(x, seen))
-    assert not torch.equal(network.encode(x, seen), network.encode(x, ~seen))
-
-
-def test_an_lstm_of_several_layers_has_the_weights_of_each():
-    one, three = (parameter_count(build(Lstm(layers=n), (6, 2))) for n in (1, 3))
-    assert three > 2 * one
-
-
 def test_operations_are_those_of_the_products():
     # Encoding and decoding are one product each: 2 * 24 * 5.
     assert flops_per_item(build(Pca(max_components=5), (6, 4))) == 2 * 2 * 24 * 5

@@ -122,7 +122,7 @@ class Lstm(Section):
     """reconstruction: of the whole window; prediction: of its last `predict_points` from those before;
     composite: one encoder, and a decoder for each; both errors count in the score."""
     predict_points: int = Field(default=1, ge=1)
-    """With task: prediction or composite."""
+    """With task: prediction or composite. Fewer than `prepare.window_points`."""
     prediction_weight: float = Field(default=1.0, ge=0)
     """With task: composite. What a predicted value weighs in training beside a reconstructed one."""
     hidden_size: int = Field(default=64, ge=1)
@@ -132,9 +132,9 @@ class Lstm(Section):
     bidirectional: bool = False
     """The encoder reads the window in both directions."""
     decoder: Literal["unconditional", "conditional"] = "unconditional"
-    """unconditional: from the code alone; conditional: each step also sees the one written before it."""
+    """unconditional: from the code alone; conditional: each step is also fed the one written before it."""
     target: Literal["reversed", "forward"] = "reversed"
-    """The order in which the decoder writes the window."""
+    """The order in which a window is given back. What is foretold is written forward."""
     code_size: int = Field(default=16, ge=1)
     """Numbers that a window is squeezed into."""
     code: Code = PlainCode()
@@ -149,8 +149,11 @@ class Conv1d(Section):
     width: int = Field(default=32, ge=1)
     """Channels of every layer."""
     levels: int = Field(default=3, ge=1, le=10)
-    """How often the window is halved; the dilation doubles inside each level's block."""
-    kernel_points: int = Field(default=3, ge=2, le=15)
+    """How often the window is halved."""
+    blocks: int = Field(default=1, ge=1, le=8)
+    """Residual blocks of each level, on the way down and on the way up; the dilation doubles from one
+    convolution of a level to the next."""
+    kernel_points: Literal[3, 5, 7, 9, 11, 13, 15] = 3
     """Points that a convolution sees."""
     code_size: int = Field(default=32, ge=1)
     """Numbers that a window is squeezed into."""

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from aeflow.config import Conv2d, Lstm, Pca
-from aeflow.models.autoencoder import flops_per_item, parameter_count
+from aeflow.models.autoencoder import flops_per_item
 from aeflow.models.catalog import CATALOG, build
 
 

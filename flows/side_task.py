@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from aeflow.config import load_config
-from aeflow.data.take_in import take_in
+from aeflow.data.take_in import take_in, take_in_training
 from aeflow.settings import home_for
 from aeflow.store.claims import claim
 from aeflow.store.files import replace_folder
@@ -55,6 +55,10 @@ class SideTask:
             SourceError: it cannot be read as the config says.
         """
         return take_in(self.config, batch, self.work / "intake", context=self.detector.context)
+
+    def stage_history(self) -> Intake:
+        """A snapshot of the history that the config chooses; raises as `stage`."""
+        return take_in_training(self.config, self.work / "history")
 
     def deliver(self, target: Path) -> None:
         """The results in place of those of the run before."""

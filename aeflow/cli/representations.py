@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from enum import StrEnum
 
     from flows.embed_batch import Embedded
+    from flows.generate_items import Generated
+    from flows.restore_batch import Restored
 
     Choice = TypeVar("Choice", bound=StrEnum)
 
@@ -22,7 +24,7 @@ VersionOption = Annotated[int | None, typer.Option(help="Detector version. Defau
 
 def add_commands(app: typer.Typer) -> None:
     """Add the commands of this module."""
-    for command in (embed,):
+    for command in (embed, restore, generate):
         app.command()(command)
 
 
@@ -75,6 +77,75 @@ def embed(
         _print_embedded(done)
 
 
+def restore(
+    config: ConfigArgument,
+    batch: BatchOption,
+    version: VersionOption = None,
+    spoil: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--spoil",
+            metavar="KIND=NUMBER",
+            help="Spoil the items first, such as masking_noise=0.3 or downsampling=2. May be repeated.",
+        ),
+    ] = None,
+    clean: Annotated[
+        Path | None, typer.Option("--clean", metavar="FOLDER", help="Clean images of the same names.")
+    ] = None,
+    json: JsonOption = False,
+) -> None:
+    """Write what the network makes of a batch's items: denoised, filled in or enlarged, beside the input."""
+    from aeflow.cli.output import print_json
+    from aeflow.cli.progress import progress_bar
+    from flows.restore_batch import restore_batch
+
+    path = open_pipeline(config)
+    with progress_bar("restoring") as bar:
+        done = restore_batch(path, batch, version=version, spoil=spoil or (), clean=clean, progress=bar)
+    if json:
+        print_json(done.to_json())
+    else:
+        _print_restored(done)
+
+
+def generate(
+    config: ConfigArgument,
+    *,
+    count: Annotated[int, typer.Option(help="Items to draw.")] = 64,
+    between: Annotated[
+        tuple[str, str] | None,
+        typer.Option("--between", metavar="ITEM ITEM", help="Go from one item of --batch to another."),
+    ] = None,
+    batch: Annotated[str | None, typer.Option("--batch", metavar="ID", help="With --between.")] = None,
+    traverse: Annotated[
+        bool, typer.Option("--traverse", help="Vary each number of the code by itself.")
+    ] = False,
+    steps: Annotated[int, typer.Option(help="Of --between and --traverse.")] = 9,
+    seed: Annotated[int, typer.Option(help="Decides what is drawn.")] = 0,
+    version: VersionOption = None,
+    json: JsonOption = False,
+) -> None:
+    """Draw items from a variational model, go from one item to another, vary the numbers of its code."""
+    from aeflow.cli.output import print_json
+    from flows.generate_items import generate_items
+
+    path = open_pipeline(config)
+    done = generate_items(
+        path,
+        count=count,
+        between=between,
+        batch=batch,
+        traverse=traverse,
+        steps=steps,
+        seed=seed,
+        version=version,
+    )
+    if json:
+        print_json(done.to_json())
+    else:
+        _print_generated(done)
+
+
 def _one_of(choices: type[Choice], name: str, option: str) -> Choice:
     from aeflow.exceptions import InputError
 
@@ -105,3 +176,32 @@ def _print_embedded(done: Embedded) -> None:
         print_table(
             [f"nearest to {one.item}", "distance"], [[item, f"{away:.3f}"] for item, away in one.nearest]
         )
+
+
+_WAYS = {"input": "as the network saw it", "trivial": "restored plainly", "restored": "by the network"}
+_FIGURES = {"psnr": "PSNR (dB)", "ssim": "SSIM", "rmse": "RMSE (robust deviations)"}
+
+
+def _print_restored(done: Restored) -> None:
+    from aeflow.cli.output import print_table
+
+    print(
+        f"{done.pipeline}, batch {done.batch}: {done.items:,} items restored by detector {done.version}, "
+        f"{done.left_out:,} left out."
+    )
+    print(f"  {done.folder}")
+    if not done.quality:
+        print("  How good they are is not known: give --spoil KIND=NUMBER, or --clean FOLDER.")
+        return
+    figures = [name for name in _FIGURES if f"{name}_restored" in done.quality]
+    ways = [way for way in _WAYS if f"{figures[0]}_{way}" in done.quality]
+    print_table(
+        [f"mean of {done.compared:,}, against the clean ones", *(_FIGURES[name] for name in figures)],
+        [[_WAYS[way], *(f"{done.quality[f'{name}_{way}']:.3f}" for name in figures)] for way in ways],
+    )
+
+
+def _print_generated(done: Generated) -> None:
+    print(f"{done.pipeline}, detector {done.version}: {', '.join(done.what)}.")
+    for name in done.files:
+        print(f"  {done.folder / name}")

@@ -10,6 +10,9 @@ if TYPE_CHECKING:
 
 _DPI = 110
 BLUE, GREY, RED = "#1f4e86", "#8a94a0", "#b3261e"
+# Okabe and Ito, "Color universal design", 2008, without its yellow, which is lost on white: the colour-blind
+# tell them apart.
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000")
 
 
 def new_figure(width_inch: float, height_inch: float) -> Figure:

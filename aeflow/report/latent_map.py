@@ -5,12 +5,14 @@ Legend: N items.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from aeflow.report.canvas import RED, as_png, new_figure, plain
+from aeflow.report.axes import number_ticks
+from aeflow.report.canvas import COLOURS, RED, as_png, new_figure, plain
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -18,9 +20,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from numpy.typing import NDArray
 
-# Okabe and Ito, "Color universal design", 2008, without its yellow, which is lost on white; with the shape
-# of the marker there are 49 classes before one looks like another.
-_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000")
+# With the shape of the marker there are 49 classes before one looks like another.
 _MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 _MOST_CLASSES = 20
 _OTHERS, _NO_CLASS = "others", "no class"
@@ -81,7 +81,9 @@ def _draw_scores(axes: Axes, places: NDArray[np.float64], by: ByScore, size: flo
     bar = axes.figure.colorbar(points, ax=axes, shrink=0.7, pad=0.02, location="left")
     bar.outline.set_visible(False)
     bar.set_label("anomaly score", fontsize=9)
-    bar.ax.yaxis.set_major_formatter(lambda value, _place: f"{10**value:.3g}")
+    ticks = _ticks(*(10**end for end in points.get_clim()))
+    bar.set_ticks([math.log10(tick) for tick in ticks], labels=[f"{tick:g}" for tick in ticks])
+    bar.minorticks_off()
     bar.ax.tick_params(labelsize=8)
     if by.flagged.any():
         flagged = places[by.flagged]
@@ -89,6 +91,18 @@ def _draw_scores(axes: Axes, places: NDArray[np.float64], by: ByScore, size: flo
             flagged[:, 0], flagged[:, 1], s=size * 2.6, facecolors="none", edgecolors=RED, linewidths=1.1,
             label=f"flagged ({int(by.flagged.sum()):,})",
         )  # fmt: skip
+
+
+def _ticks(low: float, high: float) -> list[float]:
+    """Round scores in a span: 1, 2 and 5 of each power of ten; evenly where these are too few."""
+    powers = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
+    round_ones = [digit * 10.0**power for power in powers for digit in (1, 2, 5)]
+    inside = [tick for tick in round_ones if low <= tick <= high]
+    if len(inside) > 9:
+        inside = [tick for tick in inside if math.log10(tick).is_integer()]
+    if len(inside) < 3:
+        inside = [float(f"{tick:.6g}") for tick in number_ticks(low, high, 4)]
+    return inside
 
 
 def _least(values: NDArray[np.float64]) -> float:
@@ -110,7 +124,7 @@ def _draw_classes(axes: Axes, places: NDArray[np.float64], by: ByClass, size: fl
         mine = of_item == name
         axes.scatter(
             places[mine, 0], places[mine, 1], s=size, alpha=0.85, linewidths=0,
-            c=_COLOURS[number % len(_COLOURS)],
-            marker=_MARKERS[(number + number // len(_COLOURS)) % len(_MARKERS)],
+            c=COLOURS[number % len(COLOURS)],
+            marker=_MARKERS[(number + number // len(COLOURS)) % len(_MARKERS)],
             label=f"{plain(name)} ({int(mine.sum()):,})",
         )  # fmt: skip

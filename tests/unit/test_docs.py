@@ -10,25 +10,33 @@ import pytest
 import typer.main
 
 from aeflow.cli.entry import app
+from aeflow.models.catalog import CATALOG
 
 ROOT = Path(__file__).resolve().parents[2]
 
 
-def generator():
+@pytest.fixture
+def generator(monkeypatch):
+    # As Python does for a script that is run.
+    monkeypatch.syspath_prepend(ROOT / "docs")
     spec = importlib.util.spec_from_file_location("docs_generate", ROOT / "docs" / "generate.py")
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
 
 
-@pytest.mark.parametrize("page", ["pipeline.md", "reports.md", "pipeline.schema.json"])
-def test_generated_pages_are_up_to_date(page):
+@pytest.mark.parametrize("page", ["pipeline.md", "reports.md", "models.md", "pipeline.schema.json"])
+def test_generated_pages_are_up_to_date(generator, page):
     written = (ROOT / "docs" / page).read_text(encoding="utf-8")
-    assert written == generator().pages()[page], "run: make docs"
+    assert written == generator.pages()[page], "run: make docs"
 
 
-def test_every_column_has_a_meaning():
-    assert not re.findall(r"^\| `([\w.]+)` \| [^|]+ \|  \|$", generator().reports_page(), flags=re.MULTILINE)
+def test_every_column_has_a_meaning(generator):
+    assert not re.findall(r"^\| `([\w.]+)` \| [^|]+ \|  \|$", generator.reports_page(), flags=re.MULTILINE)
+
+
+def test_every_family_of_the_catalog_has_a_sentence_on_when_to_take_it(generator):
+    assert set(CATALOG) <= set(generator.models_page.WHEN)
 
 
 def test_every_command_is_in_the_readme_and_no_other():

@@ -8,7 +8,7 @@ Legend: N labelled items.
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -20,7 +20,7 @@ from aeflow.numerics.region_overlap import au_pro, pixel_auroc
 from aeflow.numerics.vus import volume_under_surface
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -112,6 +112,12 @@ def evaluate(
         metrics={name: None if np.isnan(value) else float(value) for name, value in metrics.items()},
         intervals=intervals,
     )
+
+
+def with_figures(evaluation: Evaluation, figures: Mapping[str, float]) -> Evaluation:
+    """The evaluation with further figures, such as what the network is worth by itself."""
+    more = {name: None if np.isnan(value) else float(value) for name, value in figures.items()}
+    return replace(evaluation, metrics={**evaluation.metrics, **more})
 
 
 def flag_everything(evaluation: Evaluation) -> Evaluation:

@@ -16,12 +16,13 @@ import numpy as np
 from aeflow import detector as detectors
 from aeflow import registry
 from aeflow.config import load_config
-from aeflow.data.labels import Labels, read_labels, read_mask
+from aeflow.data.labels import Labels, read_classes, read_labels, read_mask
 from aeflow.data.periods import ids_of
 from aeflow.data.take_in import history_batches, list_batches, take_in
-from aeflow.evaluation import Evaluation, LabelledScores, evaluate, flag_everything
+from aeflow.evaluation import Evaluation, LabelledScores, evaluate, flag_everything, with_figures
 from aeflow.exceptions import SourceError
 from aeflow.numerics.events import find_events
+from aeflow.representations.examining import Examination
 from aeflow.scoring.images import score_items
 from aeflow.scoring.series import score_rows
 from aeflow.settings import home_for
@@ -30,7 +31,7 @@ from aeflow.training.devices import choose_device
 from flows.score_batch import fetch_detector
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     import torch
     from numpy.typing import NDArray
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
     from aeflow.config import PipelineConfig
     from aeflow.data.image_intake import StagedImage
     from aeflow.data.intake import Intake
+    from aeflow.data.labels import Key
     from aeflow.detector import Detector
 
 
@@ -64,8 +66,11 @@ class Comparison:
         }
 
 
-def evaluate_detector(config: Path, labels: Path, *, version: int | None = None) -> Comparison:
-    """Compare the champion (or a version) with the labels in a CSV or Parquet file.
+def evaluate_detector(
+    config: Path, labels: Path, *, version: int | None = None, classes: Path | None = None
+) -> Comparison:
+    """Compare the champion (or a version) with the labels in a CSV or Parquet file. With a file of `classes`
+    also tell how well a linear classifier reads them from the codes.
 
     Raises:
         SourceError: the labels cannot be read, or no labelled item is in the source.
@@ -74,6 +79,9 @@ def evaluate_detector(config: Path, labels: Path, *, version: int | None = None)
     pipeline = load_config(config)
     paths = Paths(home_for(config), pipeline.name)
     truth = read_labels(labels, pipeline.kind, time_zone=pipeline.batch.time_zone)
+    named = read_classes(classes, pipeline.kind, time_zone=pipeline.batch.time_zone) if classes else {}
+    keys: Sequence[Key] = truth.keys
+    normal = frozenset(key for key, abnormal in zip(keys, truth.label, strict=True) if not abnormal)
     ref, detector = fetch_detector(paths, version)
     detector.check_fits(pipeline)
     baseline = detectors.load(
@@ -85,9 +93,10 @@ def evaluate_detector(config: Path, labels: Path, *, version: int | None = None)
     compared, unknown = [], 0
     try:
         for name, one in zip(names, (detector, baseline), strict=True):
-            found = _score_labelled(one, pipeline, truth, work)
+            examination = Examination(one, pipeline, normal, named, choose_device(pipeline.compute.device))
+            found = _score_labelled(one, pipeline, truth, work, examination)
             unknown = len(_named(truth) - found.known)
-            compared.append(_evaluation(name, found, one))
+            compared.append(with_figures(_evaluation(name, found, one), examination.figures()))
     finally:
         shutil.rmtree(work, ignore_errors=True)
     return Comparison(pipeline.name, ref.version, (*compared, flag_everything(compared[0])), unknown)
@@ -110,7 +119,9 @@ def _named(truth: Labels) -> set[tuple[str, object]]:
     return set(zip(batches, truth.keys, strict=True))
 
 
-def _score_labelled(detector: Detector, config: PipelineConfig, truth: Labels, work: Path) -> _Found:
+def _score_labelled(
+    detector: Detector, config: PipelineConfig, truth: Labels, work: Path, examination: Examination
+) -> _Found:
     """Score the batches that hold labelled items, and pick those.
 
     Raises:
@@ -125,6 +136,7 @@ def _score_labelled(detector: Detector, config: PipelineConfig, truth: Labels, w
             _add_images(found, detector, config, staged, truth, mine, device)
         else:
             _add_series(found, detector, config, staged, truth, mine, device)
+        examination.add(staged)
     if not found.known:
         raise SourceError(
             f"none of the {len(truth.keys)} labelled items is in a batch of the source",

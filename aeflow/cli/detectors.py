@@ -46,13 +46,17 @@ def evaluate(
     config: ConfigArgument,
     labels: Annotated[Path, typer.Option("--labels", metavar="FILE", help="CSV or Parquet with the truth.")],
     version: Annotated[int | None, typer.Option(help="Detector version. Default: the champion.")] = None,
+    classes: Annotated[
+        Path | None,
+        typer.Option("--classes", metavar="FILE", help="CSV or Parquet: item or timestamp, and class."),
+    ] = None,
     json: JsonOption = False,
 ) -> None:
     """Measure a detector against labels, beside the linear baseline and flag-everything."""
     from aeflow.cli.output import print_evaluation, print_json
     from flows.evaluate_detector import evaluate_detector
 
-    evaluation = evaluate_detector(open_pipeline(config), labels, version=version)
+    evaluation = evaluate_detector(open_pipeline(config), labels, version=version, classes=classes)
     if json:
         print_json(evaluation.to_json())
     else:

@@ -82,6 +82,13 @@ _METRIC_NAMES = {
     "f1": "F1",
     "false_alarm_rate": "false-alarm rate",
     "missing_alarm_rate": "missing-alarm rate",
+    "reconstruction_error": "reconstruction error of normal items",
+    "psnr": "PSNR of normal items (dB)",
+    "ssim": "SSIM of normal items",
+    "active_units": "active share of the code",
+    "class_accuracy": "classes, read from the codes",
+    "class_accuracy_raw": "classes, read from the items",
+    "class_majority": "classes, share of the largest",
 }
 
 
@@ -107,4 +114,6 @@ def print_evaluation(comparison: Comparison) -> None:
 
 
 def _figure(value: float | None) -> str:
-    return "" if value is None else f"{value:.3f}"
+    if value is None:
+        return ""
+    return f"{value:.3f}" if value >= 0.01 or value == 0 else f"{value:.3g}"

@@ -19,7 +19,12 @@ if TYPE_CHECKING:
 
 _CELL_INCH, _LEAST_INCH = 0.85, 3.6
 _GAP_SHARE = 0.08  # between images, of their smaller side
-_LINES = ((BLUE, "-", 1.3), (GREY, ":", 1.1), (RED, "--", 1.2))
+# Observed, what was seen of it, and what was made of that: told apart by their form too.
+_LINES = (
+    {"color": BLUE, "linewidth": 1.3},
+    {"color": GREY, "linestyle": "none", "marker": "o", "markersize": 3.5},
+    {"color": RED, "linewidth": 1.3, "linestyle": "--"},
+)
 
 
 def image_sheet(
@@ -68,19 +73,22 @@ def overlaid_windows(
     title: str,
     note: str = "",
 ) -> bytes:
-    """A PNG of up to three lines a window, each with its name and values `(P, T, C)`, NaN a gap: a row a
+    """A PNG of two or three lines a window, each with its name and values `(P, T, C)`, NaN a gap: a row a
     channel, a column a window."""
+    looks = _LINES if len(lines) == len(_LINES) else (_LINES[0], _LINES[-1])
     count, _, width = lines[0][1].shape
     figure = new_figure(max(2.6 * count + 0.6, _LEAST_INCH), 1.5 * width + 1.3)
     grid = figure.subplots(width, count, squeeze=False, sharex=True, sharey="row")
     for channel, name in enumerate(channels):
         for window in range(count):
             axes = grid[channel][window]
-            for (_, values), (colour, style, thick) in zip(lines, _LINES, strict=False):
-                axes.plot(values[window, :, channel], color=colour, linestyle=style, linewidth=thick)
+            for (_, values), look in zip(lines, looks, strict=True):
+                axes.plot(values[window, :, channel], **look)
             axes.tick_params(labelsize=7)
             for side in ("top", "right"):
                 axes.spines[side].set_visible(False)
+            if channel == width - 1:
+                axes.set_xlabel("point of the window", fontsize=7.5)
             if channel == 0:
                 axes.set_title(plain(columns[window]), fontsize=8.5)
         grid[channel][0].set_ylabel(plain(name), fontsize=8)
@@ -116,6 +124,7 @@ def window_sheet(
                 axes.set_title(plain(columns[j]), fontsize=8.5)
         if rows:
             grid[i][0].set_ylabel(plain(rows[i]), fontsize=8.5)
+    grid[-1][0].set_xlabel("point of the window", fontsize=7.5)
     names = [plain(name) for name in channels]
     figure.legend(names, loc="outside lower center", ncols=min(len(names), 4), frameon=False, fontsize=8.5)
     _entitle(figure, title, note)

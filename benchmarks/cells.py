@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
     from pathlib import Path
 
+COSTS = ("training_seconds", "parameters", "flops")
+"""Figures of what a cell cost, not of how good it is; cells without training have none."""
 _ONE_THREAD = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 
 
@@ -36,6 +38,12 @@ class Cell:
     seed: int
     scale: float
     setting: str
+
+    @property
+    def name(self) -> str:
+        """What it is, for people."""
+        parts = (self.part, self.data, self.task, self.method, self.group, f"seed {self.seed}")
+        return " / ".join(filter(None, parts))
 
     @property
     def own_seed(self) -> int:
@@ -75,36 +83,30 @@ def measure_all(
         # Spawned processes read them before numpy is imported.
         os.environ.update(dict.fromkeys(_ONE_THREAD, "1"))
         begun = time.monotonic()
-        spawn = multiprocessing.get_context("spawn")
-        with (
-            ProcessPoolExecutor(workers, mp_context=spawn, initializer=_one_thread) as pool,
-            kept.open("a", encoding="utf-8") as file,
-        ):
+        pool = ProcessPoolExecutor(
+            workers, mp_context=multiprocessing.get_context("spawn"), initializer=_one_thread
+        )
+        try:
             running = {pool.submit(_timed, measure, cell): cell for cell in missing}
-            for number, future in enumerate(as_completed(running), start=1):
-                cell = running[future]
-                name = " / ".join(
-                    filter(
-                        None, (cell.part, cell.data, cell.task, cell.method, cell.group, f"seed {cell.seed}")
-                    )
-                )
-                progress = f"{number}/{len(missing)} {time.monotonic() - begun:5.0f} s"
-                error = future.exception()
-                if error is not None:
-                    print(
-                        f"{progress}  FAILED {name}\n{''.join(traceback.format_exception(error))}", flush=True
-                    )
-                    continue
-                found = future.result()
-                done[cell] = found
-                file.write(json.dumps(asdict(found)) + "\n")
-                file.flush()
-                shown = ", ".join(f"{k} {v:.4g}" for k, v in found.figures.items() if k not in _COSTS)
-                print(f"{progress}  {name}: {shown} ({found.seconds:.1f} s)", flush=True)
+            with kept.open("a", encoding="utf-8") as file:
+                for number, future in enumerate(as_completed(running), start=1):
+                    cell = running[future]
+                    progress = f"{number}/{len(missing)} {time.monotonic() - begun:5.0f} s"
+                    error = future.exception()
+                    if error is not None:
+                        told = "".join(traceback.format_exception(error))
+                        print(f"{progress}  FAILED {cell.name}\n{told}", flush=True)
+                        continue
+                    found = future.result()
+                    done[cell] = found
+                    file.write(json.dumps(asdict(found)) + "\n")
+                    file.flush()
+                    shown = ", ".join(f"{k} {v:.4g}" for k, v in found.figures.items() if k not in COSTS)
+                    print(f"{progress}  {cell.name}: {shown} ({found.seconds:.1f} s)", flush=True)
+        finally:
+            # Stopped half-way, it begins no further cell.
+            pool.shutdown(cancel_futures=True)
     return [done[cell] for cell in cells if cell in done]
-
-
-_COSTS = ("training_seconds", "parameters", "flops")
 
 
 def read_kept(kept: Path) -> dict[Cell, Found]:

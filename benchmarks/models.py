@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import json
 import platform
+import signal
 import sys
 import time
 from dataclasses import asdict
@@ -21,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from benchmarks import one_class, probing, restoring, trained
-from benchmarks.cells import measure_all
+from benchmarks.cells import COSTS, measure_all
 from benchmarks.intervals import estimate
 from benchmarks.variants import variants
 
@@ -35,7 +36,6 @@ RESULTS = Path(__file__).parent / "results" / "models.json"
 _KEPT = _ROOT / ".aeflow" / "bench-models.jsonl"
 _SEEDS, _WORKERS = 3, 2
 _FIGURES = {"one-class": "auroc", "ecg": "auroc", "restore": "psnr", "probe": "accuracy"}
-_COSTS = ("training_seconds", "parameters", "flops")
 
 PARTS: dict[str, tuple[Callable[[int, float], Iterator[Cell]], Callable[[Cell], dict[str, float]]]] = {
     "ecg": (one_class.series_cells, one_class.measure_series),
@@ -69,8 +69,8 @@ def _row(key: tuple[str, str, str, str], cells: list[Found]) -> dict[str, Any]:
     row |= {k: None if v is None else round(v, 5) for k, v in asdict(estimate(groups)).items()}
     if len(groups) > 1:
         row["groups"] = {g: round(sum(v) / len(v), 5) for g, v in groups.items()}
-    if all(cost in cells[0].figures for cost in _COSTS):
-        row |= {c: round(sum(f.figures[c] for f in cells) / len(cells), 2) for c in _COSTS}
+    if all(cost in cells[0].figures for cost in COSTS):
+        row |= {c: round(sum(f.figures[c] for f in cells) / len(cells), 2) for c in COSTS}
     return row
 
 
@@ -124,6 +124,8 @@ def main() -> None:
     parser.add_argument("--workers", type=int, default=_WORKERS, help="processes of one thread each")
     parser.add_argument("--kept", type=Path, default=_KEPT, help="file of finished cells, to go on from")
     given = parser.parse_args()
+    # Stopped politely it ends like this too: no process is left behind.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("stopped; it goes on from the cells that are kept"))
     begun = time.monotonic()
     # Seed by seed: a run that is stopped has compared everything with fewer seeds.
     cells = [

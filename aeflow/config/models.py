@@ -196,7 +196,9 @@ class Pca(Section):
     """Never more than these."""
 
 
-Model = Annotated[Dense | Stacked | Conv2d | Resnet | Lstm | Pca, Field(discriminator="family")]
+Model = Annotated[
+    Dense | Stacked | Conv2d | Resnet | Lstm | Conv1d | Attention | Pca, Field(discriminator="family")
+]
 
 BASELINE: Model = Pca()
 """The linear detector that every other must beat."""

@@ -9,7 +9,9 @@ import torch
 
 from aeflow import config
 from aeflow.exceptions import InputError
+from aeflow.models.attention import AttentionAutoencoder
 from aeflow.models.autoencoder import Autoencoder, ClosedForm
+from aeflow.models.conv1d import Conv1dAutoencoder
 from aeflow.models.conv2d import Conv2dAutoencoder
 from aeflow.models.dense import DenseAutoencoder
 from aeflow.models.lstm import LstmAutoencoder
@@ -27,7 +29,16 @@ _DIMENSIONS = {"images": 3, "series": 2}
 class Family:
     """options: the config class. network: what builds it from options and an item shape."""
 
-    options: type[config.Dense | config.Stacked | config.Conv2d | config.Resnet | config.Lstm | config.Pca]
+    options: type[
+        config.Dense
+        | config.Stacked
+        | config.Conv2d
+        | config.Resnet
+        | config.Lstm
+        | config.Conv1d
+        | config.Attention
+        | config.Pca
+    ]
     network: Callable[[Any, tuple[int, ...]], Autoencoder]
 
     @property
@@ -42,6 +53,8 @@ CATALOG: dict[str, Family] = {
     "conv2d": Family(config.Conv2d, Conv2dAutoencoder),
     "resnet": Family(config.Resnet, ResnetAutoencoder),
     "lstm": Family(config.Lstm, LstmAutoencoder),
+    "conv1d": Family(config.Conv1d, Conv1dAutoencoder),
+    "attention": Family(config.Attention, AttentionAutoencoder),
     "pca": Family(config.Pca, Pca),
 }
 

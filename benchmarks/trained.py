@@ -32,9 +32,9 @@ if TYPE_CHECKING:
 # of passes is what three quarters of an hour on two cores allow; so steps are small and many, and their
 # size falls to nothing, which lets weights settle that have little time. An early stop is for those that
 # are done sooner.
-IMAGES = Training(epochs=8, batch_size=16, learning_rate=2e-3, schedule="cosine", patience_epochs=3)
+IMAGES = Training(epochs=6, batch_size=16, learning_rate=2e-3, schedule="cosine", patience_epochs=3)
 """Of one class, about a thousand images."""
-MANY_IMAGES = IMAGES.model_copy(update={"epochs": 4})
+MANY_IMAGES = IMAGES.model_copy(update={"epochs": 3})
 """Of all classes, about ten thousand."""
 SERIES = IMAGES.model_copy(update={"epochs": 100, "patience_epochs": 20})
 """A few hundred windows: many passes, and the validation part is small and noisy."""

@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 
 _HALF_A_BEAT = 70
 _CODE = 16  # of every family of series; images have the default of 64
-# As many passes for a part as for the whole, about: the family is not to win by training longer.
-_STAGE_EPOCHS = 4
+# A part is trained half as long as the whole: no family is to win by training for long.
+_STAGE_EPOCHS = 3
 # Fewer than the default: scoring would take longer than training. It adds to the spread between seeds.
 _DRAWS = 2
 _WARM_UP_EPOCHS = 2  # of the few that there are

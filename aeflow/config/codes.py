@@ -20,9 +20,10 @@ class SparseCode(Section):
 
     kind: Literal["sparse"] = "sparse"
     penalty: Literal["l1", "kl"] = "l1"
-    """l1: the mean size of the code's numbers; kl: numbers are squashed to 0..1, and the share of items
-    in which each is active is drawn towards `active_share`."""
-    weight: float = Field(default=0.1, ge=0)
+    """l1: the mean size of the code's numbers, each in units of its own root mean square over a training
+    step; kl: numbers are squashed to 0..1, and the share of items in which each is active is drawn towards
+    `active_share`."""
+    weight: float = Field(default=1.0, ge=0)
     """What a penalty of 1 weighs beside the reconstruction error, as a share of it."""
     active_share: float = Field(default=0.05, gt=0, lt=1)
     """With penalty: kl."""
@@ -40,7 +41,8 @@ class VariationalCode(Section):
     draws: int = Field(default=8, ge=1, le=256)
     """Codes drawn of each item when it is scored. They are the same for every item: scores repeat."""
     score: Literal["reconstruction_probability", "elbo"] = "reconstruction_probability"
-    """reconstruction_probability: the error, averaged over the draws; elbo: and the divergence."""
+    """reconstruction_probability: the error, averaged over the draws; elbo: and the divergence, as in the
+    evidence lower bound."""
 
 
 Code = Annotated[PlainCode | SparseCode | VariationalCode, Field(discriminator="kind")]

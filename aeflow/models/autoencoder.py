@@ -119,8 +119,8 @@ class Autoencoder(nn.Module, ABC):
         return Comparison(views.mean(dim=0), errors.mean(dim=0))
 
     def latent_contributions(self, x: Tensor, observed: Tensor | None = None) -> Tensor | None:  # noqa: ARG002
-        """Non-negative parts `(N, *item_shape)` that sum per item to a statistic of the code which is
-        about D over normal items; None where the family has no such statistic."""
+        """Non-negative parts `(N, *item_shape)` that sum per item to a statistic of the code, of which a D-th
+        is added to the mean error in units of its spread; None where the family has no such statistic."""
         return None
 
 

@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 # Beyond these a standard deviation is 0 or infinite in float32 gradients for all that matters.
 _LEAST_LOG_VARIANCE, _MOST_LOG_VARIANCE = -20.0, 10.0
 
+# A number of the code that is always 0 has no scale.
+_LEAST_SQUARE = 1e-12
+
 
 class Bottleneck(nn.Module, ABC):
     """Makes codes of features.
@@ -48,8 +51,8 @@ class Bottleneck(nn.Module, ABC):
         return self.code(features).unsqueeze(0)
 
     def divergence(self, features: Tensor) -> Tensor | None:  # noqa: ARG002
-        """A statistic `(N,)` of the code that grows as it leaves what is normal, about D on normal items;
-        None where there is none."""
+        """How far each code lies from what is normal, `(N,)`; None where it does not count in the score. See
+        `Autoencoder.latent_contributions`."""
         return None
 
 
@@ -72,7 +75,12 @@ class PlainBottleneck(Bottleneck):
 
 class SparseBottleneck(Bottleneck):
     """One linear layer under an L1 penalty, or squashed under the divergence of its mean activity from
-    the wanted one. Ng, "Sparse autoencoder", CS294A lecture notes, 2011."""
+    the wanted one. Ng, "Sparse autoencoder", CS294A lecture notes, 2011.
+
+    L1 in units of each number's root mean square: Hoyer, "Non-negative matrix factorization with sparseness
+    constraints", 2004. A plain L1 norm is made small by shrinking the code and enlarging the decoder, which
+    leaves it as dense as it was.
+    """
 
     def __init__(self, features: int, code_size: int, config: SparseCode) -> None:
         super().__init__()
@@ -87,9 +95,10 @@ class SparseBottleneck(Bottleneck):
 
     def forward(self, features: Tensor) -> tuple[Tensor, Tensor]:
         """The codes, and their penalty."""
-        code = self.code(features)
+        code = self.code(features).float()
         if self._config.penalty == "l1":
-            return code, self._config.weight * code.abs().mean()
+            typical = (code.square().mean(dim=0) + _LEAST_SQUARE).sqrt()
+            return code, self._config.weight * (code.abs().mean(dim=0) / typical).mean()
         wanted = self._config.active_share
         active = code.mean(dim=0).clamp(1e-6, 1 - 1e-6)
         divergence = wanted * (wanted / active).log() + (1 - wanted) * ((1 - wanted) / (1 - active)).log()
@@ -152,10 +161,11 @@ class VariationalBottleneck(Bottleneck):
         return mean + self.noise * (0.5 * log_variance).exp()
 
     def divergence(self, features: Tensor) -> Tensor | None:
-        """Twice the KL divergence `(N,)` where it counts in the score."""
+        """For the evidence lower bound. Of the mean error in units of the noise's variance and of this over
+        D, n / 2 times the sum is the negative bound, but for a constant."""
         if self._config.score != "elbo":
             return None
-        return 2 * kl_divergence(*self.distribution(features))
+        return 2 * kl_divergence(*self.distribution(features)) * self.mean.out_features / self._numbers
 
 
 def kl_divergence(mean: Tensor, log_variance: Tensor) -> Tensor:

@@ -10,7 +10,7 @@ import pytest
 import safetensors.torch
 import torch
 
-from aeflow.config import Model, Training
+from aeflow.config import Model, PlainCode, SparseCode, Training, VariationalCode
 from aeflow.exceptions import InputError
 from aeflow.models.autoencoder import Autoencoder, check_items, flops_per_item, parameter_count
 from aeflow.models.catalog import CATALOG, build
@@ -18,14 +18,29 @@ from aeflow.training.items import ImageItems, WindowItems
 from aeflow.training.loop import fit_network
 
 SHAPES = {"images": [(1, 9, 7), (3, 8, 11), (1, 28, 28)], "series": [(7, 3), (2, 1), (16, 5)]}
-CASES = [
-    pytest.param(name, shape, id=f"{name}-{'x'.join(map(str, shape))}")
+# Every family, and those with a choice of codes with each of them: `<family>` or `<family>-<code>`.
+MODELS: dict[str, Model] = {name: family.options() for name, family in CATALOG.items()} | {
+    f"{name}-{code.kind}": family.options(code=code)
     for name, family in CATALOG.items()
-    for kind in family.options.kinds
-    for shape in SHAPES[kind]
-]
+    if "code" in family.options.model_fields
+    for code in (SparseCode(), VariationalCode(draws=3))
+}
+
+
+def cases(*, plain, others):
+    """Names of models and shapes of items: so many shapes of each kind, for plain codes and for others."""
+    return [
+        pytest.param(name, shape, id=f"{name}-{'x'.join(map(str, shape))}")
+        for name, model in MODELS.items()
+        for kind in model.kinds
+        for shape in SHAPES[kind][: plain if getattr(model, "code", PlainCode()) == PlainCode() else others]
+    ]
+
+
+CASES = cases(plain=3, others=1)
 # One odd shape of each kind where the size makes no difference.
-FIRST_CASES = [case for case in CASES if case.values[1] in {shapes[0] for shapes in SHAPES.values()}]
+FIRST_CASES = cases(plain=1, others=1)
+PLAIN_CASES = cases(plain=1, others=0)
 TRAINING = Training(epochs=1, batch_size=8, learning_rate=3e-3)
 
 
@@ -58,7 +73,7 @@ def fitted(name, shape) -> Autoencoder:
 
 
 def fit(name, shape, *, seed=0, training=TRAINING, count=24) -> Autoencoder:
-    network = build(CATALOG[name].options(), shape, seed=seed)
+    network = build(MODELS[name], shape, seed=seed)
     fit_network(
         network,
         items_of(shape, count),
@@ -115,13 +130,16 @@ def test_training_with_one_seed_repeats_to_the_bit(name, shape):
     assert all(torch.equal(first[key], second[key]) for key in first)
 
 
-@pytest.mark.parametrize(("name", "shape"), [c for c in FIRST_CASES if not CATALOG[c.values[0]].closed_form])
+@pytest.mark.parametrize(
+    ("name", "shape"), [c for c in FIRST_CASES if not CATALOG[MODELS[c.values[0]].family].closed_form]
+)
 def test_another_seed_gives_other_weights(name, shape):
     first, second = (fit(name, shape, seed=seed).state_dict() for seed in (0, 1))
     assert any(not torch.equal(first[key], second[key]) for key in first)
 
 
-@pytest.mark.parametrize(("name", "shape"), FIRST_CASES)
+# Of other codes the penalty is there to forbid it.
+@pytest.mark.parametrize(("name", "shape"), PLAIN_CASES)
 def test_eight_items_are_learnt_to_a_quarter_of_their_variance(name, shape):
     training = Training(epochs=400, batch_size=8, learning_rate=3e-3, patience_epochs=400)
     network = fit(name, shape, training=training, count=8)
@@ -134,7 +152,7 @@ def test_eight_items_are_learnt_to_a_quarter_of_their_variance(name, shape):
 def test_saved_and_loaded_weights_give_the_same_bits(name, shape):
     network = fitted(name, shape)
     state = {key: value.contiguous() for key, value in network.state_dict().items()}
-    again = build(CATALOG[name].options(), shape, seed=5)
+    again = build(MODELS[name], shape, seed=5)
     again.load_state_dict(safetensors.torch.load(safetensors.torch.save(state)))
     x = everything(items_of(shape, 5))
     assert torch.equal(network(x).items, again.eval()(x).items)
@@ -142,7 +160,7 @@ def test_saved_and_loaded_weights_give_the_same_bits(name, shape):
 
 @pytest.mark.parametrize(("name", "shape"), FIRST_CASES)
 def test_wrong_items_are_refused_with_what_came(name, shape):
-    network = build(CATALOG[name].options(), shape)
+    network = build(MODELS[name], shape)
     x = everything(items_of(shape, 3))
     broken = x.clone()
     broken[1, 0] = torch.nan
@@ -163,7 +181,7 @@ def test_training_refuses_items_of_another_shape_and_nan(name, shape):
     wider = (*shape[:-1], shape[-1] + 1)
     with pytest.raises(InputError, match="expected items of shape"):
         fit_network(
-            build(CATALOG[name].options(), shape),
+            build(MODELS[name], shape),
             items_of(wider, 3),
             items_of(wider, 3),
             training=TRAINING,
@@ -184,7 +202,7 @@ def test_training_refuses_items_of_another_shape_and_nan(name, shape):
     )
     with pytest.raises(InputError, match="NaN or infinite"):
         fit_network(
-            build(CATALOG[name].options(), shape),
+            build(MODELS[name], shape),
             broken,
             items_of(shape, 3),
             training=TRAINING,
@@ -200,7 +218,7 @@ def test_a_shape_of_the_wrong_kind_is_refused(name):
     wrong += [(7, 3)] * ("series" not in kinds) + [(1, 9, 7)] * ("images" not in kinds)
     for shape in wrong:
         with pytest.raises(InputError, match=f"family {name} takes"):
-            build(CATALOG[name].options(), shape)
+            build(MODELS[name], shape)
 
 
 @pytest.mark.parametrize(("name", "shape"), FIRST_CASES)
@@ -245,7 +263,7 @@ def test_latent_contributions_are_parts_of_a_whole(name, shape):
 
 @pytest.mark.parametrize(("name", "shape"), CASES)
 def test_parameters_and_operations_are_counted(name, shape):
-    network = build(CATALOG[name].options(), shape)
+    network = build(MODELS[name], shape)
     assert parameter_count(network) > 0
     assert flops_per_item(network) > 0
 

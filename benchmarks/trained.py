@@ -36,7 +36,7 @@ IMAGES = Training(epochs=6, batch_size=16, learning_rate=2e-3, schedule="cosine"
 """Of one class, about a thousand images."""
 MANY_IMAGES = IMAGES.model_copy(update={"epochs": 3})
 """Of all classes, about ten thousand."""
-SERIES = IMAGES.model_copy(update={"epochs": 100, "patience_epochs": 20})
+SERIES = IMAGES.model_copy(update={"epochs": 80, "patience_epochs": 20})
 """A few hundred windows: many passes, and the validation part is small and noisy."""
 VALIDATION_SHARE = 0.1
 _CHUNK = 128  # what goes through a network at once stays in the caches

@@ -12,7 +12,7 @@ pixels.
 from __future__ import annotations
 
 from itertools import pairwise
-from math import prod
+from math import ceil, prod
 from typing import TYPE_CHECKING
 
 import torch
@@ -228,37 +228,41 @@ class Standard(ClosedForm):
             raise InputError("expected at least one image to measure features of, got none")
         mean = sums / count
         variance = (squares / count - mean.square()).clamp_min(0)
-        usual = variance.mean().sqrt()
-        floor = torch.where(usual > 0, _LEAST_DEVIATION * usual, 1.0)
+        deviation = variance.sqrt()
+        varying = deviation[deviation > 0]
+        floor = _LEAST_DEVIATION * float(varying.median()) if varying.numel() else 1.0
         self.mean.copy_(mean + shift)
-        self.deviation.copy_(torch.maximum(variance.sqrt(), floor))
+        self.deviation.copy_(deviation.clamp_min(floor))
 
 
 class PixelDecoder(nn.Module):
-    """From codes of at most 4 x 4 cells to images: rough, small, and doubled in size level by level."""
+    """From codes of at most 4 x 4 cells to images: rough, small, and doubled in size level by level, the last
+    time by a convolution that gives four pixels for one (Shi et al., "Real-time single image and video
+    super-resolution using an efficient sub-pixel convolutional neural network", 2016)."""
 
     def __init__(self, channels: int, item_shape: tuple[int, ...]) -> None:
         super().__init__()
-        bands, *size = item_shape
-        halvings = 0
-        while -(-max(size) // 2**halvings) > _CODE_CELLS:
+        bands, *self._size = item_shape
+        halvings = 1
+        while ceil(max(self._size) / 2**halvings) > _CODE_CELLS:
             halvings += 1
         sizes = Levels.of(item_shape, 1, halvings).sizes
         self.code_shape = (channels, *sizes[-1])
-        self._sizes = sizes[-2::-1] or sizes
-        blocks: list[nn.Module] = []
+        self._sizes_up = sizes[-2:0:-1]
+        self.blocks = nn.ModuleList()
         before, after = channels, _MOST_PIXEL_CHANNELS
-        for _ in self._sizes[:-1]:
-            blocks.append(nn.Sequential(*convolution(before, after)))
+        for _ in self._sizes_up:
+            self.blocks.append(nn.Sequential(*convolution(before, after)))
             before, after = after, max(after // 2, _LEAST_PIXEL_CHANNELS)
-        self.blocks = nn.ModuleList([*blocks, nn.Conv2d(before, bands, 3, padding=1)])
+        self.last = nn.Conv2d(before, 4 * bands, 3, padding=1)
 
     def forward(self, code: Tensor) -> Tensor:
         """Images `(N, C, H, W)` in 0..1 of codes `(N, D)`."""
         x = code.reshape(-1, *self.code_shape)
-        for block, size in zip(self.blocks, self._sizes, strict=True):
+        for block, size in zip(self.blocks, self._sizes_up, strict=True):
             x = block(enlarged(x, size))
-        return x.sigmoid()
+        height, width = self._size
+        return functional.pixel_shuffle(self.last(x), 2)[:, :, :height, :width].sigmoid()
 
 
 def _pointwise(*channels: int) -> nn.Sequential:

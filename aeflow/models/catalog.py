@@ -14,6 +14,7 @@ from aeflow.models.autoencoder import Autoencoder, ClosedForm
 from aeflow.models.conv1d import Conv1dAutoencoder
 from aeflow.models.conv2d import Conv2dAutoencoder
 from aeflow.models.dense import DenseAutoencoder
+from aeflow.models.feature import FeatureAutoencoder
 from aeflow.models.lstm import LstmAutoencoder
 from aeflow.models.pca import Pca
 from aeflow.models.resnet import ResnetAutoencoder
@@ -52,6 +53,7 @@ CATALOG: dict[str, Family] = {
     "stacked": Family(config.Stacked, StackedAutoencoder),
     "conv2d": Family(config.Conv2d, Conv2dAutoencoder),
     "resnet": Family(config.Resnet, ResnetAutoencoder),
+    "feature": Family(config.Feature, FeatureAutoencoder),
     "lstm": Family(config.Lstm, LstmAutoencoder),
     "conv1d": Family(config.Conv1d, Conv1dAutoencoder),
     "attention": Family(config.Attention, AttentionAutoencoder),

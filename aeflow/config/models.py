@@ -109,7 +109,7 @@ class Feature(Section):
     encoder_epochs: int = Field(default=10, ge=1)
     """At most so many passes for a self-supervised encoder, before the autoencoder is trained."""
     bottleneck_channels: int = Field(default=32, ge=1)
-    """Numbers that the features of one place are squeezed into."""
+    """Numbers that the features of one place are squeezed into; fewer than those are."""
 
 
 class Lstm(Section):
@@ -197,7 +197,8 @@ class Pca(Section):
 
 
 Model = Annotated[
-    Dense | Stacked | Conv2d | Resnet | Lstm | Conv1d | Attention | Pca, Field(discriminator="family")
+    Dense | Stacked | Conv2d | Resnet | Feature | Lstm | Conv1d | Attention | Pca,
+    Field(discriminator="family"),
 ]
 
 BASELINE: Model = Pca()

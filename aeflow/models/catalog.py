@@ -35,6 +35,7 @@ class Family:
         | config.Stacked
         | config.Conv2d
         | config.Resnet
+        | config.Feature
         | config.Lstm
         | config.Conv1d
         | config.Attention

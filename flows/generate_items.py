@@ -37,11 +37,13 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from aeflow.config import Kind
     from aeflow.data.intake import Intake
     from aeflow.data.labels import Key
     from flows.side_task import SideTask
 
-_MOST_ROWS, _MOST_ACROSS = 12, 10  # of a sheet
+# Of a sheet. Windows are plots of their own, which take longer to draw and more room to be read.
+_MOST_ROWS, _MOST_ACROSS = {"images": 12, "series": 8}, {"images": 10, "series": 6}
 _LOOKED_AT = 2_048  # items of the history, to learn which numbers of the code are used
 
 
@@ -94,12 +96,12 @@ def generate_items(
         network, bottleneck = variational_bottleneck(
             task.detector.network, where=f"detector {task.ref.version} of {task.config.name}"
         )
-        sheets = [_samples(prior_codes(count, network.code_size, seed=seed), seed)]
+        sheets = [_samples(prior_codes(count, network.code_size, seed=seed), seed, task.config.kind)]
         if between is not None and batch is not None:
             sheets.append(_way_between(task, batch, between, steps))
         if traverse:
             divergence = mean_divergence(network, bottleneck, _some_items(task, task.stage_history()))
-            sheets.append(_traversal(divergence, steps))
+            sheets.append(_traversal(divergence, steps, task.config.kind))
         for sheet in sheets:
             sheet.write(task)
         folder = task.paths.generated
@@ -158,9 +160,9 @@ def _in_units(task: SideTask, items: NDArray[np.float32]) -> NDArray[np.float32]
     return normal.scale.invert(flat, np.full(len(flat), -1)).reshape(items.shape)
 
 
-def _samples(codes: NDArray[np.float32], seed: int) -> _Sheet:
-    across = min(_MOST_ACROSS, max(1, int(np.ceil(len(codes) ** 0.5))))
-    down = min(_MOST_ROWS, len(codes) // across)
+def _samples(codes: NDArray[np.float32], seed: int, kind: Kind) -> _Sheet:
+    across = min(_MOST_ACROSS[kind], max(1, int(np.ceil(len(codes) ** 0.5))))
+    down = min(_MOST_ROWS[kind], len(codes) // across)
     shown = codes[: down * across].reshape(down, across, -1)
     what = f"{len(codes):,} samples from the prior"
     note = f"seed {seed}" + (
@@ -197,10 +199,10 @@ def _way_between(task: SideTask, batch: str, between: tuple[str, str], steps: in
     )  # fmt: skip
 
 
-def _traversal(divergence: NDArray[np.float64], steps: int) -> _Sheet:
+def _traversal(divergence: NDArray[np.float64], steps: int, kind: Kind) -> _Sheet:
     order = np.argsort(-divergence, kind="stable")
     codes, values = codes_along(order, divergence.size, steps)
-    shown = min(len(order), _MOST_ROWS)
+    shown = min(len(order), _MOST_ROWS[kind])
     note = "one number of the code varied, the others 0; those with the largest divergence (KL, nats) first"
     if shown < len(order):
         note += f"; {shown} of {len(order)}"

@@ -60,7 +60,7 @@ def latent_map(places: NDArray[np.float64], colouring: ByScore | ByClass, *, tit
     axes.set_title(f"{plain(title)}\n", loc="left", fontsize=11)
     axes.text(0, 1.015, plain(note), transform=axes.transAxes, fontsize=8.5, color="#4a525c")
     if axes.get_legend_handles_labels()[0]:
-        axes.legend(loc="center left", bbox_to_anchor=(1.01, 0.5), frameon=False, fontsize=9)
+        axes.legend(loc="center left", bbox_to_anchor=(1.01, 0.5), frameon=False, fontsize=9, markerscale=1.4)
     return as_png(figure)
 
 

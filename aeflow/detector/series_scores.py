@@ -1,7 +1,8 @@
 """Scores of series windows: what the network did not expect of each window's last point.
 
 A score looks back only: the window that ends at a point decides it, so where a batch ends changes
-nothing. Legend: N windows, T points, C channels, L grid points, E entities.
+nothing. Legend: N windows, T points, C channels, L grid points, E entities, G kinds of views of a network
+(`Autoencoder.view_kinds`; mostly 1).
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ class SeriesNormal:
     """What was learnt of the series beside the network.
 
     entities: the names behind the rows of `scale` and `spread`; their last row serves new entities.
-    spread: `(E + 1, C)` float32, root mean square of the held-out residuals in scaled units.
+    spread: `(E + 1, G C)` float32, root mean square of the held-out residuals in scaled units.
     """
 
     entities: tuple[str, ...]
@@ -60,9 +61,11 @@ class WindowScores:
 
 @dataclass(frozen=True)
 class Residuals:
-    """Of the last point of each window, in scaled units: residual, reconstruction and the additive
-    parts of the latent statistic, each `(N, C)` float32; observed `(N, C)` bool. The square of a residual
-    is the error: where that is not the square of a difference, the residual is its signed root."""
+    """Of the last point of each window, in scaled units: residual and the additive parts of the latent
+    statistic, each `(N, G C)` float32; reconstruction `(N, C)` float32; observed `(N, G C)` bool. Columns
+    are the channels for the first kind of views, then for the next: each kind has a spread of its own,
+    lest the largest errors drown the others. The square of a residual is the error: where that is not the
+    square of a difference, the residual is its signed root."""
 
     residual: NDArray[np.float32]
     reconstruction: NDArray[np.float32]
@@ -87,10 +90,10 @@ def residuals(
     chunk_items: int,
 ) -> Residuals:
     """Run the windows that end at `ends` `(N,)` of the flat grid `(L, C)` through the network."""
-    channels = scaled.shape[1]
+    channels, kinds = scaled.shape[1], network.view_kinds
     if ends.size == 0:
-        nothing = np.empty((0, channels), dtype=np.float32)
-        return Residuals(nothing, nothing, None, np.empty((0, channels), dtype=bool))
+        nothing = np.empty((0, kinds * channels), dtype=np.float32)
+        return Residuals(nothing, nothing[:, :channels], None, nothing.astype(bool))
     last: list[torch.Tensor] = []
     latent: list[NDArray[np.float32]] = []
     with torch.inference_mode():
@@ -101,8 +104,16 @@ def residuals(
                 latent.append((parts.sum(dim=1) / network.code_size).float().cpu().numpy())
     views = torch.cat(last, dim=1)
     seen = observed[ends]
-    residual = np.where(seen, _signed_root(error, scaled[ends], views), np.float32(0)).astype(np.float32)
-    return Residuals(residual, views.mean(dim=0).numpy(), np.concatenate(latent) if latent else None, seen)
+    residual = [
+        np.where(seen, _signed_root(error, scaled[ends], kind), np.float32(0)).astype(np.float32)
+        for kind in views.chunk(kinds)
+    ]
+    return Residuals(
+        np.hstack(residual),
+        views.mean(dim=0).numpy(),
+        np.hstack([np.concatenate(latent) / np.float32(kinds)] * kinds) if latent else None,
+        np.hstack([seen] * kinds),
+    )
 
 
 def _signed_root(
@@ -178,4 +189,5 @@ def score_series(
     score, contributions = series_scores(
         found.residual, found.observed, normal.spread[of_window], extra=found.latent
     )
+    contributions = contributions.reshape(-1, network.view_kinds, scaled.shape[1]).sum(axis=1)
     return WindowScores(score, contributions, normal.scale.invert(found.reconstruction, of_window))

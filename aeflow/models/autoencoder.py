@@ -53,12 +53,15 @@ class Autoencoder(nn.Module, ABC):
 
     `item_shape` and `code_size` (D) are set by every family. `options` are those it was built from, as
     JSON: a checkpoint of other options is not its own. `loss_weight`, of the item's shape or one that
-    broadcasts to it, says what counts in training; None: everything alike.
+    broadcasts to it, says what counts in training; None: everything alike. The
+    `views` are of `view_kinds` kinds, equally many of each, one kind after the other; errors against one
+    kind may be far larger than against another.
     """
 
     item_shape: tuple[int, ...]
     code_size: int
     options: str = ""
+    view_kinds: int = 1
     loss_weight: Tensor | None
 
     def __init__(self) -> None:

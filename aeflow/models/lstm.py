@@ -57,6 +57,8 @@ class LstmAutoencoder(Trained):
                 remedy="Give a larger prepare.window_points or a smaller model.predict_points.",
             )
         self._reversed = config.target == "reversed"
+        if config.task == "composite":
+            self.view_kinds = 2
         weight = torch.ones(points, 1)
         if self._ahead:
             weight[: self._read] = float(self._gives_back)
@@ -109,7 +111,7 @@ class LstmAutoencoder(Trained):
     def views(self, x: Tensor, observed: Tensor | None = None) -> Tensor:
         """What is expected of each window, `(V, N, T, C)`; V is K, the draws of a code (1 where it is one
         point). Task prediction: the window as it was read, then what is foretold. Task composite: V is
-        2 K, so that both errors count at the last points. First the draws of what is decoded of the first
+        2 K, of two kinds, so that both errors count at the last points. First what is decoded of the first
         T - P points, which ends in what is foretold; then the same with its last T - P points replaced by
         what is given back of them.
         """

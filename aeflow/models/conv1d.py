@@ -54,7 +54,7 @@ class Conv1dAutoencoder(Trained):
         self.up = nn.ModuleList(
             nn.Sequential(convolution(width, width, kernel), *_blocks(config)) for _ in range(config.levels)
         )
-        self.to_window = nn.Sequential(norm(width), nn.SiLU(), convolution(width, channels, kernel))
+        self.to_window = convolution(width, channels, kernel)
 
     def features(self, x: Tensor, observed: Tensor | None = None) -> Tensor:
         """The last level's channels, `(N, F)`."""

@@ -133,7 +133,8 @@ def fit_model(
         tell = progress
 
         def shown(p: Any) -> None:
-            tell(p.epoch / p.epochs, f"epoch {p.epoch}, validation loss {p.validation_loss:.4g}")
+            of = f"{p.stage}, " if p.stage else ""
+            tell(p.epoch / p.epochs, f"{of}epoch {p.epoch}, validation loss {p.validation_loss:.4g}")
 
     device = choose_device(config.compute.device)
     return fit(config, model, data, device=device, checkpoint=checkpoint, progress=shown)

@@ -8,7 +8,8 @@ end in the same bits, whether or not they were killed in between.
 from __future__ import annotations
 
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
+from functools import partial
 from math import cos, isfinite, pi
 from typing import TYPE_CHECKING
 
@@ -47,11 +48,13 @@ _ORDERED_VALUES = 2**22
 
 @dataclass(frozen=True)
 class Progress:
-    """After an epoch: how many of how many, and the validation loss."""
+    """After an epoch: how many of how many, and the validation loss. stage: what is trained before the
+    network itself; empty for that."""
 
     epoch: int
     epochs: int
     validation_loss: float
+    stage: str = ""
 
 
 @dataclass(frozen=True)
@@ -138,7 +141,7 @@ def fit_network(
             device=device,
             checkpoint=None if checkpoint is None else stage_checkpoint(checkpoint, stage.name),
             fingerprint=f"{fingerprint} {stage.name}",
-            progress=progress,
+            progress=None if progress is None else partial(_tell_of_stage, progress, stage.name),
         )
     # The caller's random numbers are not touched.
     with torch.random.fork_rng(devices=range(torch.cuda.device_count()) if device.type == "cuda" else []):
@@ -153,6 +156,10 @@ def fit_network(
             precision=precision,
         )
         return run.fit(checkpoint, fingerprint, progress, torch.Generator().manual_seed(seed))
+
+
+def _tell_of_stage(tell: Callable[[Progress], None], stage: str, progress: Progress) -> None:
+    tell(replace(progress, stage=stage))
 
 
 def _of_stage(stage: Stage, whole: Autoencoder, training: Training) -> Training:

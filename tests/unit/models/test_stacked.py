@@ -121,10 +121,9 @@ def test_layers_trained_one_by_one_already_rebuild_items_together():
 def test_training_runs_the_stages_and_then_the_whole():
     network, items = build(MODEL, SHAPE), images()
     told = []
-    found = fit_network(
-        network, items, items, training=TRAINING, seed=0, device=CPU, progress=lambda p: told.append(p.epochs)
-    )
-    assert told == [3] * 9 + [2] * 2
+    found = fit_network(network, items, items, training=TRAINING, seed=0, device=CPU, progress=told.append)
+    expected = [(stage, epoch, 3) for stage in ("layer1", "layer2", "layer3") for epoch in (1, 2, 3)]
+    assert [(p.stage, p.epoch, p.epochs) for p in told] == [*expected, ("", 1, 2), ("", 2, 2)]
     assert [r.epoch for r in found.history] == [1, 2]
     assert changed(network, copied(build(MODEL, SHAPE))) == set(network.state_dict())
 

@@ -45,7 +45,7 @@ def project(codes: NDArray[np.float64], how: Projection, *, seed: int) -> NDArra
         from sklearn.manifold import TSNE  # noqa: PLC0415
 
         perplexity = min(_PERPLEXITY, (len(wide) - 1) / 3)
-        method = TSNE(n_components=2, perplexity=perplexity, init="pca", random_state=seed)
+        method = TSNE(n_components=2, perplexity=perplexity, random_state=seed)
     else:
         method = _umap(len(wide), seed)
     places: NDArray[np.float64] = method.fit_transform(wide)

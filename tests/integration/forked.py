@@ -131,10 +131,15 @@ def _serve() -> None:
 def _import_everything() -> None:
     import great_expectations  # noqa: F401
     import matplotlib.figure  # noqa: F401
+    import sklearn.linear_model
+    import sklearn.manifold  # noqa: F401
     import torch
 
     import flows.check_pipeline
+    import flows.embed_batch
     import flows.evaluate_detector
+    import flows.generate_items
+    import flows.restore_batch
     import flows.score_batch
     import flows.train_detector
     import flows.verify_batch  # noqa: F401

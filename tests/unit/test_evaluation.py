@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from aeflow.evaluation import LabelledScores, evaluate, flag_everything
+from aeflow.evaluation import LabelledScores, evaluate, flag_everything, with_figures
 
 NONE = np.zeros(0, dtype=bool)
 
@@ -91,3 +91,10 @@ def test_flag_everything_is_what_it_says():
     assert found.metrics["recall"] == found.metrics["false_alarm_rate"] == 1.0
     assert found.metrics["precision"] == 0.25
     assert found.metrics["f1"] == pytest.approx(0.4)
+
+
+def test_further_figures_stand_beside_the_others():
+    found = with_figures(compare(series([0, 1], [1, 2], [0, 1])), {"psnr": 20.0, "ssim": float("nan")})
+    assert found.metrics["psnr"] == 20.0
+    assert found.metrics["ssim"] is None
+    assert found.metrics["auroc"] == 1.0

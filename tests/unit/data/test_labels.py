@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from aeflow.data.labels import read_labels, read_mask
+from aeflow.data.labels import key_in_words, parse_key, read_classes, read_labels, read_mask
 from aeflow.exceptions import SourceError
 
 
@@ -63,3 +63,42 @@ def test_a_mask_is_what_is_not_black(tmp_path):
     assert read_mask(tmp_path / "m.png").tolist() == [[False, True], [True, False]]
     with pytest.raises(SourceError, match="mask cannot be read"):
         read_mask(tmp_path / "none.png")
+
+
+def test_classes_are_read_by_item_and_rows_without_one_are_passed_over(tmp_path):
+    file = tmp_path / "classes.csv"
+    file.write_text("item,class\na.png,7\nb.png,scratch\nc.png,\n")
+    assert read_classes(file, "images", time_zone="UTC") == {"a.png": "7", "b.png": "scratch"}
+
+
+def test_classes_of_a_series_are_read_by_entity_and_time(tmp_path):
+    file = tmp_path / "classes.csv"
+    file.write_text("entity,timestamp,class\np,1970-01-01T01:00:00,on\nq,1970-01-01T01:00:01,off\n")
+    found = read_classes(file, "series", time_zone="Europe/Rome")
+    assert found == {("p", 0): "on", ("q", 1_000_000): "off"}
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("item,klass\na,b\n", "did you mean 'klass'"),
+        ("item,class\na,x\na,y\n", "one class of a, got 'x' and 'y'"),
+        ("item,class\na,x\nb,x\n", "two classes or more"),
+    ],
+)
+def test_what_cannot_be_classes_is_refused(tmp_path, text, says):
+    file = tmp_path / "classes.csv"
+    file.write_text(text)
+    with pytest.raises(SourceError, match=says):
+        read_classes(file, "images", time_zone="UTC")
+
+
+@pytest.mark.parametrize("key", ["tonight/a b.png", ("pump@3", 1_668_902_400_000_000), ("", 500_000)])
+def test_an_item_is_named_as_it_is_told(key):
+    kind = "images" if isinstance(key, str) else "series"
+    assert parse_key(key_in_words(key), kind, time_zone="Europe/Rome") == key
+
+
+def test_a_time_that_is_none_is_refused():
+    with pytest.raises(SourceError, match="TIME, got 'soon'"):
+        parse_key("soon", "series", time_zone="UTC")

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from aeflow.exceptions import InputError, StorageError
-from aeflow.store.files import atomic_file, fsync_tree, storage_errors
+from aeflow.store.files import atomic_file, fsync_tree, replace_folder, storage_errors
 
 
 def test_a_file_appears_with_its_whole_content_and_makes_its_folders(tmp_path):
@@ -88,3 +88,14 @@ def test_flushing_a_tree_reaches_every_file(tmp_path, monkeypatch):
     monkeypatch.setattr(os, "fsync", lambda fd: (flushed.append(os.fstat(fd).st_ino), real(fd)))
     assert fsync_tree(tmp_path) == 5
     assert {p.stat().st_ino for p in (tmp_path, *tmp_path.rglob("*"))} == set(flushed)
+
+
+def test_a_folder_takes_the_place_of_another_with_all_that_is_below(tmp_path):
+    target = tmp_path / "results" / "batch"
+    for content in ("old", "new"):
+        built = tmp_path / "work" / "build"
+        (built / "sub").mkdir(parents=True)
+        (built / "sub" / content).write_text(content)
+        replace_folder(built, target)
+    assert [p.name for p in target.rglob("*")] == ["sub", "new"]
+    assert list((tmp_path / "work").iterdir()) == []

@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 from aeflow.data.labels import key_in_words, parse_key, read_classes
 from aeflow.exceptions import InputError, SourceError
 from aeflow.numerics.codes import active_units
-from aeflow.numerics.projection import Projection, project
+from aeflow.numerics.projection import FEWEST, Projection, project
 from aeflow.report.latent_map import ByClass, ByScore, latent_map
 from aeflow.report.receipt import read_receipt
 from aeflow.representations.class_reading import drawn_evenly, learn_reading, write_final
@@ -142,6 +142,11 @@ def embed_batch(
         known = _rows_with_codes(first_pass)
         seed = detector.config.seed
         drawn = drawn_evenly(known, _MOST_POINTS, seed)
+        if maps and known.size < FEWEST:
+            raise InputError(
+                f"expected at least {FEWEST} items with a code to draw a map of, got {known.size}",
+                where=f"batch {batch}",
+            )
         if maps:
             places = _Places(batch, known.size, drawn, seed)
             _draw_maps(
@@ -275,10 +280,10 @@ def _neighbours(
     if not wanted:
         return ()
     at: dict[Key, int] = {}
-    begin = 0
+    asked, begin = set(wanted), 0
     for portion in portions(first_pass):
         known = portion.known
-        at |= {key: begin + n for n, key in enumerate(portion.keys) if key in set(wanted) and known[n]}
+        at |= {key: begin + n for n, key in enumerate(portion.keys) if key in asked and known[n]}
         begin += len(portion.keys)
     missing = [key_in_words(key) for key in wanted if key not in at]
     if missing:
@@ -292,7 +297,7 @@ def _neighbours(
     reach = _reach(task)
     # Windows that share points are alike for that alone: of those that overlap only the nearest is told.
     points = 1 if reach is None else 2 * task.detector.context.points
-    nearest = nearest_rows(first_pass, queries.code, moments, count=_NEIGHBOURS * points + 1)
+    nearest = nearest_rows(first_pass, queries.code, moments, count=(_NEIGHBOURS + 1) * points)
     rows = np.unique(nearest.row[nearest.row >= 0])
     keys = dict(zip(rows.tolist(), rows_of(first_pass, rows).keys, strict=True))
     found = {}

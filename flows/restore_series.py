@@ -1,4 +1,4 @@
-"""Restored series: of each row what the window that ends there was made into, as scores are made.
+"""Restored series: of each row what is expected at the end of the window that ends there, as in scores.
 
 Legend: N windows, R rows, C channels, T points.
 """
@@ -103,7 +103,7 @@ def _restored(
             )
             trivial = torch.cat([one.trivial for one in spoiled])
         with torch.inference_mode():
-            restored = task.detector.network(seen.to(task.device), told.to(task.device)).items
+            restored = task.detector.network.views(seen.to(task.device), told.to(task.device)).mean(dim=0)
         gap = torch.tensor(torch.nan)
         parts.append(
             (torch.where(observed, x, gap), torch.where(told, seen, gap), trivial, restored.float().cpu())

@@ -12,7 +12,8 @@ from aeflow.exceptions import InputError
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-_FEWEST = 5
+FEWEST = 5
+"""So few items at least make a map."""
 # van der Maaten and Hinton, "Visualizing data using t-SNE", 2008: 5 to 50, and fewer than the items.
 _PERPLEXITY = 30.0
 _NEIGHBOURS = 15
@@ -33,8 +34,8 @@ def project(codes: NDArray[np.float64], how: Projection, *, seed: int) -> NDArra
     Raises:
         InputError: fewer than five items, or UMAP is not installed.
     """
-    if len(codes) < _FEWEST:
-        raise InputError(f"expected at least {_FEWEST} items to draw a map of, got {len(codes)}")
+    if len(codes) < FEWEST:
+        raise InputError(f"expected at least {FEWEST} items to draw a map of, got {len(codes)}")
     wide = codes if codes.shape[1] > 1 else np.column_stack([codes, np.zeros(len(codes))])
     method: Any
     if how is Projection.PCA:

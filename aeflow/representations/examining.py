@@ -170,8 +170,10 @@ class Examination:
         ):
             with torch.inference_mode():
                 found = self.detector.network(x, observed)
-                away = error_map(self.detector.config.error, found.items, x) * observed
-                errors = (away.sum(dim=(1, 2)) / observed.sum(dim=(1, 2)).clamp_min(1)).float().cpu().numpy()
+                counts = observed.to(x.dtype) * self._weight(x)
+                away = error_map(self.detector.config.error, found.items, x) * counts
+                total = counts.sum(dim=(1, 2)).clamp_min(torch.finfo(x.dtype).tiny)
+                errors = (away.sum(dim=(1, 2)) / total).float().cpu().numpy()
             keys = [windows[window] for window in chosen[begin : begin + len(x)]]
             is_normal = np.array([key in self.normal for key in keys], dtype=bool)
             code = found.code.float().cpu().numpy()
@@ -182,6 +184,11 @@ class Examination:
                 for number, key in enumerate(keys):
                     self._keep(key, code[number], raw[number], "", int(key[1]))
             begin += len(x)
+
+    def _weight(self, x: torch.Tensor) -> torch.Tensor:
+        """How much each value of a window counts in training: of some, only those that are foretold."""
+        weight = self.detector.network.loss_weight
+        return torch.ones_like(x) if weight is None else weight.to(x).expand_as(x)
 
     def _count(self, name: str, values: NDArray[np.floating[Any]]) -> None:
         if values.size:

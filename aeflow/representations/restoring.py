@@ -56,12 +56,13 @@ def spoil_images(
 def restore_arrays(
     network: Autoencoder, seen: NDArray[np.float32], *, device: torch.device, chunk_items: int
 ) -> NDArray[np.float32]:
-    """What the network makes of arrays `(N, C, H, W)`, cut to 0..1: its code, decoded."""
+    """What the network expects in place of arrays `(N, C, H, W)`, as in a report: the mean of its views, cut
+    to 0..1."""
     size = portion_of(seen.shape[1:], chunk_items, device)
     found = [np.empty((0, *seen.shape[1:]), dtype=np.float32)]
     with torch.inference_mode():
         for begin in range(0, len(seen), size):
-            items = network(torch.from_numpy(seen[begin : begin + size]).to(device), None).items
+            items = network.views(torch.from_numpy(seen[begin : begin + size]).to(device), None).mean(dim=0)
             found.append(items.float().clamp(0, 1).cpu().numpy())
     return np.concatenate(found)
 

@@ -47,7 +47,8 @@ class Stacked(Section):
     code_size: int = Field(default=32, ge=1)
     """Numbers that an item is squeezed into."""
     layer_epochs: int = Field(default=10, ge=1)
-    """At most so many passes for each layer, before the whole is trained."""
+    """At most so many passes for each layer, before the whole is trained. Noise in `training.corruption` is
+    undone by each layer in what it sees itself; what spoils images or windows as such, by the first alone."""
     output: Output = "linear"
     """sigmoid: what is given back lies in 0..1, as images do."""
 

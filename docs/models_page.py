@@ -40,7 +40,7 @@ The handwritten digits of `aeflow demo`, with two other models: `digits-vae` is 
 (`code_size: 8, code: {kind: variational, beta: 0.5}, output: sigmoid`), `digits-denoise` a conv2d trained with
 `corruption: [{kind: masking_noise, share: 0.3}]`.
 
-![Grid of handwritten digits, most of them easily read](images/generated-samples.png)
+![Grid of handwritten digits, most of them recognisable](images/generated-samples.png)
 
 Drawn from the standard normal distribution and decoded: `aeflow generate digits-vae --count 64`.
 

@@ -140,6 +140,11 @@ class Lstm(Section):
     """Numbers that a window is squeezed into."""
     code: Code = PlainCode()
 
+    @property
+    def points_ahead(self) -> int:
+        """Points at the end of a window that the encoder does not read."""
+        return 0 if self.task == "reconstruction" else self.predict_points
+
 
 class Conv1d(Section):
     """Temporal convolutional autoencoder for long series windows."""

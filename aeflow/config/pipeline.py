@@ -87,6 +87,7 @@ class PipelineConfig(Section):
             msg = f"model.family {self.model.family} takes {' or '.join(self.model.kinds)}, not {self.kind}"
             raise ValueError(msg)
         self._check_training()
+        self._check_window()
         self._check_batch_rule()
         unknown = sorted(set(self.checks.limits) - set(self.channels))
         if unknown:
@@ -108,6 +109,17 @@ class PipelineConfig(Section):
                 raise ValueError(msg)
         if self.training.loss == "bce" and getattr(self.model, "output", "sigmoid") != "sigmoid":
             msg = "training.loss bce needs an output in 0..1: set model.output to sigmoid"
+            raise ValueError(msg)
+
+    def _check_window(self) -> None:
+        if not isinstance(self.prepare, SeriesPrepare):
+            return
+        window, ahead = self.prepare.window_points, getattr(self.model, "points_ahead", 0)
+        if ahead >= window:
+            msg = (
+                f"model.predict_points ({ahead}) must be smaller than prepare.window_points ({window}): the "
+                "encoder reads what comes before them"
+            )
             raise ValueError(msg)
 
     def _check_batch_rule(self) -> None:

@@ -48,7 +48,7 @@ class LstmAutoencoder(Trained):
         self.code_size = config.code_size
         points, channels = item_shape
         self._gives_back = config.task != "prediction"
-        self._ahead = 0 if config.task == "reconstruction" else config.predict_points
+        self._ahead = config.points_ahead
         self._read = points - self._ahead
         if self._read < 1:
             raise InputError(

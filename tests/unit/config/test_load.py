@@ -75,6 +75,19 @@ def test_a_config_is_loaded_with_the_folder_its_paths_start_from(tmp_path):
         ("prepare", {"kind": "series", "resample": "mean", "cadence_seconds": 7}, "divides an hour"),
         ("source.entity_from_path", True, None),
         ("name", "Pump 1", "name: string should match pattern"),
+        ("training.corruption", [{"kind": "time_masking"}, {"kind": "gaussian_noise"}], None),
+        ("training.corruption", [{"kind": "cut_out"}], "cut_out takes images, not series"),
+        ("training.loss", "mae", None),
+        ("training.loss", "ssim", "training.loss ssim is for images"),
+        ("scoring", {"error": "bce"}, "scoring.error bce is for images"),
+        ("model", {"family": "lstm", "task": "composite", "predict_points": 31}, None),
+        (
+            "model",
+            {"family": "lstm", "task": "composite", "predict_points": 32},
+            "smaller than prepare.window_points",
+        ),
+        ("model", {"family": "attention", "heads": 3}, "must be a multiple of model.heads"),
+        ("model", {"family": "dense", "code": {"kind": "variational", "betta": 1}}, "did you mean 'beta'?"),
     ],
 )
 def test_each_wrong_entry_is_refused_with_its_place(tmp_path, path, value, says):
@@ -86,6 +99,22 @@ def test_each_wrong_entry_is_refused_with_its_place(tmp_path, path, value, says)
         load_config(written(tmp_path, content))
     assert says in str(refused.value)
     assert "p.yaml" in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("model", "says"),
+    [
+        ({"family": "conv2d"}, "set model.output to sigmoid"),
+        ({"family": "conv2d", "output": "sigmoid"}, None),
+    ],
+)
+def test_cross_entropy_needs_an_output_in_its_range(tmp_path, model, says):
+    content = changed(changed(IMAGES, "training.loss", "bce"), "model", model)
+    if says is None:
+        assert load_config(written(tmp_path, content)).error == "bce"
+        return
+    with pytest.raises(ConfigError, match=says):
+        load_config(written(tmp_path, content))
 
 
 def test_all_wrong_entries_are_told_at_once(tmp_path):

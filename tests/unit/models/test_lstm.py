@@ -216,10 +216,14 @@ def test_a_composite_whose_predictions_weigh_nothing_learns_the_reconstruction(c
     trained(whole, x)
     trained(alone, x[:, :read])
     views = alone.views(x[:, :read])
-    torch.testing.assert_close(whole.views(x)[: len(views), :, :read], views, rtol=1e-6, atol=1e-6)
+    # The mean over what counts is summed in another order. The gradient of an L1 penalty is a sign, which
+    # the last bit decides where a number of the code is about 0.
+    tolerance = 1e-3 if code == CODES["sparse"] else 1e-6
+    near = {"rtol": tolerance, "atol": tolerance}
+    torch.testing.assert_close(whole.views(x)[: len(views), :, :read], views, **near)
     weights = whole.state_dict()
     for name, value in alone.state_dict().items():
-        torch.testing.assert_close(weights[name], value, rtol=1e-6, atol=1e-6)
+        torch.testing.assert_close(weights[name], value, **near)
 
 
 @pytest.mark.parametrize("task", ["prediction", "composite"])

@@ -4,7 +4,8 @@ PY ?= python3
 VENV ?= .venv
 # The build of PyTorch, as uv names it: auto takes the one for this machine's GPU, and cpu where there is none.
 TORCH_BACKEND ?= auto
-PYTEST_ARGS ?=
+# Two processes, since most tests use one core; a file stays in one, with its fixtures.
+PYTEST_ARGS ?= -n 2 --dist loadfile
 BENCH_ARGS ?=
 
 BIN := $(VENV)/bin

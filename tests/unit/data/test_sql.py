@@ -171,7 +171,7 @@ def postgres(tmp_path_factory):
     as_user = {}
     if os.geteuid() == 0:  # the server refuses to run as root
         as_user = {"user": "postgres"}
-        for parent in (folder, *folder.parents[:2]):
+        for parent in (folder, *folder.parents[:3]):
             parent.chmod(0o755)
         shutil.chown(folder, "postgres")
     with socket.socket() as probe:

@@ -177,9 +177,10 @@ class Trained(Autoencoder):
 
     def latent_contributions(self, x: Tensor, observed: Tensor | None = None) -> Tensor | None:
         """The divergence of the code, the same part for every value; None where it does not count."""
+        if not self.bottleneck.divergence_counts:
+            return None  # the encoder is not run again for nothing
         found = self.bottleneck.divergence(self.features(x, observed))
-        if found is None:
-            return None
+        assert found is not None
         share = found / prod(self.item_shape)
         return share.reshape(-1, *[1] * len(self.item_shape)).expand(-1, *self.item_shape)
 

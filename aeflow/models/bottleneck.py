@@ -28,11 +28,13 @@ class Bottleneck(nn.Module, ABC):
     """Makes codes of features.
 
     linear_codes: whether they are linear in the features, neither squashed nor drawn. warm_up_epochs: how
-    long training takes to reach its full objective.
+    long training takes to reach its full objective. divergence_counts: whether `divergence` is a part of
+    the score.
     """
 
     linear_codes: bool = True
     warm_up_epochs: int = 0
+    divergence_counts: bool = False
 
     def begin_epoch(self, epoch: int) -> None:
         """Training begins epoch 1, 2, ...: for what is warmed up."""
@@ -125,6 +127,7 @@ class VariationalBottleneck(Bottleneck):
         self.log_variance = nn.Linear(features, code_size)
         self._config = config
         self.warm_up_epochs = config.warm_up_epochs
+        self.divergence_counts = config.score == "elbo"
         self._numbers = prod(item_shape)
         self._weight = config.beta
         # Drawn once and kept with the weights, so that a score does not change from run to run.

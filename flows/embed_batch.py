@@ -28,7 +28,7 @@ from aeflow.representations.embedding_table import (
 )
 from aeflow.representations.encoding import is_variational
 from aeflow.scoring import SCORES_FILE
-from flows.side_task import side_task
+from flows.side_task import of_items, side_task
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -125,9 +125,7 @@ def embed_batch(
         schema = embeddings_schema(pipeline, detector.network.code_size, facts)
         told = _published_scores(task, batch) if colour is Colour.SCORE and maps else None
 
-        def tell(done: int) -> None:
-            if progress is not None:
-                progress(done / max(staged.valid, 1), f"{done:,} of {staged.valid:,}")
+        tell = of_items(progress, staged.valid)
 
         moments = write_codes(
             detector,

@@ -10,7 +10,7 @@ from aeflow.exceptions import InputError
 from aeflow.representations.spoiling import parse_corruption
 from flows.restore_images import restore_images
 from flows.restore_series import restore_series
-from flows.side_task import side_task
+from flows.side_task import of_items, side_task
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -71,9 +71,7 @@ def restore_batch(
             raise InputError("expected a folder of clean images, there is none", where=str(clean))
         staged = task.stage(batch)
 
-        def tell(done: int) -> None:
-            if progress is not None:
-                progress(done / max(staged.valid, 1), f"{done:,} of {staged.valid:,}")
+        tell = of_items(progress, staged.valid)
 
         if task.config.kind == "images":
             found = restore_images(task, staged, corruptions, clean, tell)

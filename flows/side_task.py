@@ -20,7 +20,7 @@ from aeflow.training.devices import choose_device
 from flows.score_batch import fetch_detector
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     import torch
 
@@ -89,3 +89,13 @@ def side_task(config: Path, name: str, *, version: int | None) -> Iterator[SideT
             yield task
         finally:
             shutil.rmtree(work, ignore_errors=True)
+
+
+def of_items(progress: Callable[[float, str], None] | None, count: int) -> Callable[[int], None]:
+    """A function that takes how many of `count` items are done and tells `progress`, if there is one."""
+
+    def tell(done: int) -> None:
+        if progress is not None:
+            progress(done / max(count, 1), f"{done:,} of {count:,}")
+
+    return tell

@@ -22,14 +22,14 @@ from torch.utils.flop_counter import FlopCounterMode
 from aeflow.exceptions import InputError
 from aeflow.models.errors import error_map
 
-# Of what is told of an objective: its exponential is finite.
-_LARGEST_PENALTY = 50.0
-
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from aeflow.config import Corruption, ErrorKind
     from aeflow.models.bottleneck import Bottleneck
+
+# Of what is told of an objective: its exponential is finite.
+_LARGEST_PENALTY = 50.0
 
 
 class Reconstruction(NamedTuple):

@@ -53,8 +53,8 @@ def corrupt(
 
 
 @singledispatch
-def _spoil(corruption: Corruption, x: Tensor, told: Tensor | None, generator: torch.Generator) -> Spoiled:
-    raise NotImplementedError(type(corruption).__name__, x.shape, told, generator)
+def _spoil(corruption: Corruption, x: Tensor, told: Tensor | None, generator: torch.Generator) -> Spoiled:  # noqa: ARG001
+    raise TypeError(f"expected one of the corruptions of the config, got {type(corruption).__name__}")
 
 
 @_spoil.register

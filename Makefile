@@ -4,8 +4,9 @@ PY ?= python3
 VENV ?= .venv
 # The build of PyTorch, as uv names it: auto takes the one for this machine's GPU, and cpu where there is none.
 TORCH_BACKEND ?= auto
-# Two processes, since most tests use one core; a file stays in one, with its fixtures.
-PYTEST_ARGS ?= -n 2 --dist loadfile
+# Two processes, since most tests use one core; a file stays in one, with its fixtures. One that dies ends the
+# run: pytest-xdist may wait for ever for what it had in hand.
+PYTEST_ARGS ?= -n 2 --dist loadfile --max-worker-restart 0
 BENCH_ARGS ?=
 
 BIN := $(VENV)/bin

@@ -41,9 +41,12 @@ class ResidualBlock(nn.Module):
             nn.Conv2d(after, after, 3, padding=1),
             norm(after),
         )
-        self.shortcut: nn.Module = nn.Identity()
-        if stride != 1 or before != after:
-            self.shortcut = nn.Sequential(nn.Conv2d(before, after, 1, stride=stride), norm(after))
+        # Pooled, not strided: a 1 x 1 convolution of stride 2 looks at one pixel in four (He et al., "Bag of
+        # tricks for image classification", 2019), and over fewer than 8 channels oneDNN 3.12 writes its
+        # gradient past the end of its memory (issue 6035 of oneDNN).
+        smaller = [nn.AvgPool2d(stride, ceil_mode=True)] if stride != 1 else []
+        matched = [nn.Conv2d(before, after, 1), norm(after)] if stride != 1 or before != after else []
+        self.shortcut = nn.Sequential(*smaller, *matched)
 
     def forward(self, x: Tensor) -> Tensor:
         """`(N, after, h, w)` of `(N, before, H, W)`, halved by a stride of 2 and rounded up."""

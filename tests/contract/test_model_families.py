@@ -103,6 +103,14 @@ def test_the_catalog_holds_every_family_of_the_config():
         assert family.options().family == name
 
 
+@pytest.mark.parametrize(("name", "shape"), FIRST_CASES)
+def test_no_convolution_of_one_point_has_a_stride(name, shape):
+    """oneDNN 3.12 writes the gradient of such a one past the end of its memory (its issue 6035): training
+    would die of it, or learn from wrong numbers."""
+    layers = [m for m in fitted(name, shape).modules() if isinstance(m, torch.nn.modules.conv._ConvNd)]
+    assert not [layer for layer in layers if max(layer.kernel_size) == 1 and max(layer.stride) > 1]
+
+
 @pytest.mark.parametrize(("name", "shape"), CASES)
 def test_the_output_has_the_shape_of_the_input_and_is_finite(name, shape):
     network = fitted(name, shape)

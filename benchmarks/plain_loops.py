@@ -20,7 +20,7 @@ from aeflow.data.images import iter_images
 from aeflow.data.series import iter_series
 from aeflow.data.take_in import take_in
 from aeflow.detector.image_scores import as_unit
-from aeflow.detector.series_scores import SeriesNormal, network_input, network_windows
+from aeflow.detector.series_scores import SeriesNormal, Windows, network_input
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -54,7 +54,7 @@ def items_in_memory(
     inputs = next(iter(iter_series(intake.rows_path, pipeline.prepare, detector.normal.cadences)))
     codes = detector.normal.codes(inputs.entities)[inputs.grid_entity]
     scaled = network_input(detector.normal.scale.apply(inputs.values, codes))
-    return network_windows(scaled, inputs.observed, inputs.ends[:count], inputs.window, torch.device("cpu"))
+    return Windows.of(scaled, inputs.observed, inputs.ends[:count], inputs.window, torch.device("cpu"))[:]
 
 
 def score_plainly(network: Autoencoder, x: Tensor, observed: Tensor | None, *, chunk: int) -> None:

@@ -8,14 +8,18 @@ seconds) is not even imported.
 from __future__ import annotations
 
 import sys
-from functools import cache, wraps
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from contextvars import copy_context
+from functools import cache, partial, wraps
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, cast
 
 from aeflow.exceptions import AeflowError
 from aeflow.settings import prefect_api_configured
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
+    from concurrent.futures import Future
 
     from prefect import Task
     from prefect.client.schemas.objects import State, TaskRun
@@ -52,6 +56,14 @@ def run(function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
     from flows.prefect_flows import FLOWS  # noqa: PLC0415
 
     return cast("R", FLOWS[function](*args, **kwargs))
+
+
+@contextmanager
+def beside(function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> Iterator[Future[R]]:
+    """`function` in a thread of its own while the block runs, which ends no sooner than it; a step is
+    still a task of this flow."""
+    with ThreadPoolExecutor(1) as thread:
+        yield thread.submit(copy_context().run, partial(function, *args, **kwargs))
 
 
 def _step(function: Callable[P, R], retries: int) -> Callable[P, R]:

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from aeflow import detector as detectors
 from aeflow import registry
 from aeflow.config import Compute, dump_json, load_config
-from aeflow.data.checks import check_batch
+from aeflow.data.checks import check_batch, refusal
 from aeflow.data.take_in import take_in
 from aeflow.exceptions import BatchNotFound, BatchRefused, DetectorError
 from aeflow.report.build import build_report as write_report
@@ -36,7 +36,7 @@ from aeflow.store.publish import publish, recover
 from aeflow.store.quarantine import iter_quarantine, write_quarantine
 from aeflow.training.devices import choose_device, device_kind
 from flows.artifacts import progress_shown, show_flags, show_summary
-from flows.io_tasks import io_step, step
+from flows.io_tasks import beside, io_step, step
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -156,10 +156,15 @@ def make_report(
     Raises:
         BatchRefused: too little of the batch is fit to score.
     """
-    checks = check(config, staged, detector, place)
-    checks.raise_if_refused()
-    scores = score_and_judge(detector, config, staged, place, progress)
-    refuse_if_damaged(config, staged, scores)
+    # Before anything can be refused.
+    write_quarantine(place.quarantine, iter_quarantine(staged.quarantine_path))
+    # The suite takes seconds of one core, most of them to import it: they pass while the network works.
+    with beside(check, config, staged, detector, place) as checking:
+        if refusal(config, staged, detector.reference) is not None:
+            checking.result().raise_if_refused()
+        scores = score_and_judge(detector, config, staged, place, progress)
+        refuse_if_damaged(config, staged, scores)
+        checks = checking.result()
     build_report(config, staged, checks, scores, ref, detector, place)
     return scores
 
@@ -262,9 +267,7 @@ def take_in_batch(config: PipelineConfig, batch: str, place: Workplace, detector
 
 @step
 def check(config: PipelineConfig, staged: Intake, detector: Detector, place: Workplace) -> CheckResult:
-    """Great Expectations over the batch, grades of its channels; the findings are kept with the run.
-    What was set aside is recorded before anything can be refused."""
-    write_quarantine(place.quarantine, iter_quarantine(staged.quarantine_path))
+    """Great Expectations over the batch, grades of its channels; the findings are kept with the run."""
     return check_batch(config, staged, detector.reference, place.validation)
 
 

@@ -100,7 +100,7 @@ def check_batch(
     """
     _refuse_other_reference(intake, reference)
     outcome, rows_seen = _run_suites(config, intake, reference)
-    refused = _refusal(config, intake, reference)
+    refused = refusal(config, intake, reference)
     checks = CheckResult(
         pipeline=config.name,
         kind=intake.kind,
@@ -149,7 +149,8 @@ def _grades(config: PipelineConfig, intake: Intake, reference: Reference | None)
     return grade_batch(config.checks, intake, None if reference is None else reference.series)
 
 
-def _refusal(config: PipelineConfig, intake: Intake, reference: Reference | None) -> str | None:
+def refusal(config: PipelineConfig, intake: Intake, reference: Reference | None) -> str | None:
+    """Why the batch is not to be scored; None if it is. Known without running the suite."""
     what = "files" if intake.kind == "images" else "rows"
     if intake.rows_in == 0:
         return f"expected {what} to score, and the batch holds none"

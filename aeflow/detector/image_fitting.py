@@ -14,7 +14,7 @@ from aeflow.data.image_intake import items_path
 from aeflow.data.images import iter_images
 from aeflow.data.intake import in_words
 from aeflow.data.splits import CALIBRATION, TEST, TRAIN, VALIDATION, split_groups
-from aeflow.detector.image_scores import ImageArrays, ImageNormal, as_unit, reconstruct, score_images
+from aeflow.detector.image_scores import ImageArrays, ImageNormal, as_unit, map_reconstructed, score_images
 from aeflow.exceptions import DetectorError
 from aeflow.models.catalog import build
 from aeflow.numerics.calibration import Calibration, fit_calibration
@@ -145,8 +145,10 @@ def fit_images(
         items_per_batch=items_per_batch,
     )
     some = history.of(VALIDATION)[:_SAMPLES]
-    shown = reconstruct(network, some, config.error, device=device, chunk_items=chunk)
-    samples = as_unit(some), np.concatenate([one.expected for one in shown])
+    shown = map_reconstructed(
+        lambda one: one.expected, network, some, config.error, device=device, chunk_items=chunk
+    )
+    samples = as_unit(some), np.concatenate(shown)
     return ImageFit(normal, network, calibration, result, calibration_scores, scores(TEST), samples)
 
 
@@ -166,10 +168,15 @@ def _spread(
     chunk_items: int,
 ) -> NDArray[np.float32]:
     """Square root of the mean error of each band, `(C,)`, in portions of fixed memory."""
-    total = np.zeros(pixels.shape[1])
-    for found in reconstruct(network, pixels, error, device=device, chunk_items=chunk_items):
-        total += found.error.sum(axis=(0, 2, 3), dtype=np.float64)
-    spread = np.sqrt(total / (pixels.size / pixels.shape[1]))
+    totals = map_reconstructed(
+        lambda one: one.error.sum(axis=(0, 2, 3), dtype=np.float64),
+        network,
+        pixels,
+        error,
+        device=device,
+        chunk_items=chunk_items,
+    )
+    spread = np.sqrt(np.sum(totals, axis=0) / (pixels.size / pixels.shape[1]))
     floored: NDArray[np.float32] = np.maximum(spread, _SMALLEST_SPREAD).astype(np.float32)
     return floored
 

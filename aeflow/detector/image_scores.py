@@ -7,20 +7,23 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from math import prod
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, TypeAlias, TypeVar
 
 import numpy as np
 import torch
 
+from aeflow.detector.side_by_side import map_portions
 from aeflow.numerics.reconstruction_error import image_scores
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable
 
     from numpy.typing import NDArray
 
     from aeflow.config import ErrorKind
     from aeflow.models.autoencoder import Autoencoder
+
+B = TypeVar("B")
 
 ImageArrays: TypeAlias = "NDArray[np.uint8] | NDArray[np.float32]"
 """`(N, C, H, W)`: bytes, or float32 in 0..1."""
@@ -79,25 +82,36 @@ class Reconstructed:
 
 
 def reconstruct(
+    network: Autoencoder, pixels: ImageArrays, error: ErrorKind, device: torch.device
+) -> Reconstructed:
+    """Run `pixels` `(N, C, H, W)` through the network, all at once."""
+    x = torch.from_numpy(as_unit(pixels)).to(device)
+    found = network.compare(x, None, error)
+    parts = network.latent_contributions(x, None)
+    return Reconstructed(
+        found.expected.float().cpu().numpy(),
+        found.error.float().cpu().numpy(),
+        None if parts is None else (parts / network.code_size).float().cpu().numpy(),
+    )
+
+
+def map_reconstructed(
+    function: Callable[[Reconstructed], B],
     network: Autoencoder,
     pixels: ImageArrays,
     error: ErrorKind,
     *,
     device: torch.device,
     chunk_items: int,
-) -> Iterator[Reconstructed]:
-    """Run `pixels` `(N, C, H, W)` through the network, in portions of at most `chunk_items`."""
-    size = portion_of(pixels.shape[1:], chunk_items, device)
-    for begin in range(0, len(pixels), size):
-        with torch.inference_mode():
-            x = torch.from_numpy(as_unit(pixels[begin : begin + size])).to(device)
-            found = network.compare(x, None, error)
-            parts = network.latent_contributions(x, None)
-        yield Reconstructed(
-            found.expected.float().cpu().numpy(),
-            found.error.float().cpu().numpy(),
-            None if parts is None else (parts / network.code_size).float().cpu().numpy(),
-        )
+) -> list[B]:
+    """`function` of what the network makes of each portion of `pixels` `(N, C, H, W)`, at most
+    `chunk_items` of them at a time; results in order."""
+    return map_portions(
+        lambda portion: function(reconstruct(network, pixels[portion], error, device)),
+        len(pixels),
+        portion_of(pixels.shape[1:], chunk_items, device),
+        device,
+    )
 
 
 def portion_of(item_shape: tuple[int, ...], chunk_items: int, device: torch.device) -> int:
@@ -118,8 +132,15 @@ def score_images(
 ) -> ArrayScores:
     """Score each array `(N, C, H, W)` as bytes or in 0..1; nothing depends on `chunk_items` or on the
     other arrays."""
-    found = reconstruct(network, pixels, error, device=device, chunk_items=chunk_items)
-    return _joined([_scores(_errors(normal, one)) for one in found], pixels.shape[1])
+    found = map_reconstructed(
+        lambda one: _scores(_errors(normal, one)),
+        network,
+        pixels,
+        error,
+        device=device,
+        chunk_items=chunk_items,
+    )
+    return _joined(found, pixels.shape[1])
 
 
 def map_errors(
@@ -132,15 +153,17 @@ def map_errors(
     chunk_items: int,
 ) -> tuple[ArrayScores, ArrayMaps]:
     """As `score_images`, and where the errors lie."""
-    scores: list[ArrayScores] = []
-    maps = [np.empty((0, *pixels.shape[2:]), dtype=np.float32)]
-    expected = [np.empty((0, *pixels.shape[1:]), dtype=np.float32)]
-    for one in reconstruct(network, pixels, error, device=device, chunk_items=chunk_items):
+
+    def examine(one: Reconstructed) -> tuple[ArrayScores, NDArray[np.float32], NDArray[np.float32]]:
         errors = _errors(normal, one)
-        scores.append(_scores(errors))
-        maps.append(errors.sum(axis=1))
-        expected.append(np.clip(one.expected, 0, 1))
-    return _joined(scores, pixels.shape[1]), ArrayMaps(np.concatenate(maps), np.concatenate(expected))
+        return _scores(errors), errors.sum(axis=1), np.clip(one.expected, 0, 1)
+
+    found = map_reconstructed(examine, network, pixels, error, device=device, chunk_items=chunk_items)
+    nothing = np.empty((0, *pixels.shape[1:]), dtype=np.float32)
+    return _joined([scores for scores, _, _ in found], pixels.shape[1]), ArrayMaps(
+        np.concatenate([nothing[:, 0], *(error_map for _, error_map, _ in found)]),
+        np.concatenate([nothing, *(expected for _, _, expected in found)]),
+    )
 
 
 def _errors(normal: ImageNormal, found: Reconstructed) -> NDArray[np.float32]:

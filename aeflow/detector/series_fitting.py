@@ -15,7 +15,7 @@ import torch
 from aeflow.config import SeriesPrepare
 from aeflow.data.series import Cadences, HistoryGrid, history_grid, learn_cadences
 from aeflow.data.splits import CALIBRATION, TEST, TRAIN, VALIDATION, split_time
-from aeflow.detector.series_scores import Residuals, SeriesNormal, network_input, network_windows, residuals
+from aeflow.detector.series_scores import Residuals, SeriesNormal, Windows, network_input, residuals
 from aeflow.exceptions import DetectorError
 from aeflow.models.catalog import build
 from aeflow.numerics.calibration import Calibration, fit_calibration
@@ -142,7 +142,7 @@ def fit_series(
         if entities > 1 and (entity == code).sum() >= _OWN_CALIBRATION
     }
     normal = SeriesNormal(grid.entities, history.cadences, scale, spread)
-    shown = network_windows(flat, grid.observed, _spread_out(ends[VALIDATION], _SAMPLES), window, device)
+    shown = Windows.of(flat, grid.observed, _spread_out(ends[VALIDATION], _SAMPLES), window, device)[:]
     with torch.inference_mode():
         samples = shown[0].cpu().numpy(), network.views(*shown).mean(dim=0).float().cpu().numpy()
     return SeriesFit(normal, network, calibration, own, result, calibration_scores, scores(TEST), samples)

@@ -13,12 +13,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
+from aeflow.detector.side_by_side import map_portions
 from aeflow.models.errors import error_map
 from aeflow.numerics.reconstruction_error import series_scores
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from numpy.typing import NDArray
 
     from aeflow.config import ErrorKind
@@ -94,15 +93,19 @@ def residuals(
     if ends.size == 0:
         nothing = np.empty((0, kinds * channels), dtype=np.float32)
         return Residuals(nothing, nothing[:, :channels], None, nothing.astype(bool))
-    last: list[torch.Tensor] = []
-    latent: list[NDArray[np.float32]] = []
-    with torch.inference_mode():
-        for x, mask in iter_windows(network_input(scaled), observed, ends, window, device, chunk_items):
-            last.append(network.views(x, mask)[:, :, -1].float().cpu())
-            parts = network.latent_contributions(x, mask)
-            if parts is not None:
-                latent.append((parts.sum(dim=1) / network.code_size).float().cpu().numpy())
-    views = torch.cat(last, dim=1)
+    windows = Windows.of(network_input(scaled), observed, ends, window, device)
+
+    def view(portion: slice) -> tuple[torch.Tensor, torch.Tensor | None]:
+        x, mask = windows[portion]
+        parts = network.latent_contributions(x, mask)
+        return (
+            network.views(x, mask)[:, :, -1].float().cpu(),
+            None if parts is None else (parts.sum(dim=1) / network.code_size).float().cpu(),
+        )
+
+    found = map_portions(view, ends.size, chunk_items, device)
+    views = torch.cat([last for last, _ in found], dim=1)
+    latent = [parts.numpy() for _, parts in found if parts is not None]
     seen = observed[ends]
     residual = [
         np.where(seen, _signed_root(error, scaled[ends], kind), np.float32(0)).astype(np.float32)
@@ -130,36 +133,42 @@ def _signed_root(
     return root
 
 
-def network_windows(
-    values: NDArray[np.float32],
-    observed: NDArray[np.bool_],
-    ends: NDArray[np.int64],
-    window: int,
-    device: torch.device,
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """The windows `(N, T, C)` that end at `ends`, and their masks, as the network takes them."""
-    (found,) = iter_windows(values, observed, ends, window, device, ends.size)
-    return found
+@dataclass(frozen=True)
+class Windows:
+    """Windows of flat arrays, each gathered only when it is asked for: values `(L, C)`, what was observed
+    of them, and the first point `(N,)` of each window of `window` points."""
 
+    values: torch.Tensor
+    observed: torch.Tensor
+    first: torch.Tensor
+    window: int
 
-def iter_windows(
-    values: NDArray[np.float32],
-    observed: NDArray[np.bool_],
-    ends: NDArray[np.int64],
-    window: int,
-    device: torch.device,
-    chunk_items: int,
-) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
-    """The windows in portions `(B, T, C)`, gathered from the flat arrays."""
-    flat = torch.from_numpy(values).to(device)
-    mask = torch.from_numpy(observed).to(device)
-    first = torch.from_numpy(ends - window + 1).to(device)
-    steps = torch.arange(window, device=device)
-    shape = (-1, window, values.shape[1])
-    for begin in range(0, ends.size, chunk_items):
+    @classmethod
+    def of(
+        cls,
+        values: NDArray[np.float32],
+        observed: NDArray[np.bool_],
+        ends: NDArray[np.int64],
+        window: int,
+        device: torch.device,
+    ) -> Windows:
+        """Those that end at `ends` `(N,)`."""
+        values_, observed_, first = (
+            torch.from_numpy(array).to(device) for array in (values, observed, ends - window + 1)
+        )
+        return cls(values_, observed_, first, window)
+
+    def __len__(self) -> int:
+        """N."""
+        return len(self.first)
+
+    def __getitem__(self, portion: slice) -> tuple[torch.Tensor, torch.Tensor]:
+        """Some windows `(B, T, C)` as the network takes them, and their masks."""
+        steps = torch.arange(self.window, device=self.first.device)
         # One gather of whole rows: several times as fast as from a strided view of all windows.
-        rows = (first[begin : begin + chunk_items, None] + steps).flatten()
-        yield flat.index_select(0, rows).view(shape), mask.index_select(0, rows).view(shape)
+        rows = (self.first[portion, None] + steps).flatten()
+        shape = (-1, self.window, self.values.shape[1])
+        return self.values.index_select(0, rows).view(shape), self.observed.index_select(0, rows).view(shape)
 
 
 def score_series(

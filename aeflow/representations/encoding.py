@@ -15,7 +15,8 @@ from aeflow.config import SeriesPrepare
 from aeflow.data.images import iter_images
 from aeflow.data.series import iter_series
 from aeflow.detector.image_scores import as_unit, portion_of
-from aeflow.detector.series_scores import SeriesNormal, iter_windows, network_input
+from aeflow.detector.series_scores import SeriesNormal, Windows, network_input
+from aeflow.detector.side_by_side import map_portions
 from aeflow.models.autoencoder import Trained
 from aeflow.models.bottleneck import VariationalBottleneck
 
@@ -83,13 +84,13 @@ def encode_arrays(
     network: Autoencoder, pixels: ImageArrays, *, device: torch.device, chunk_items: int
 ) -> NDArray[np.float32]:
     """The codes `(N, D)` of arrays `(N, C, H, W)`; nothing depends on `chunk_items`."""
+
+    def encode(portion: slice) -> NDArray[np.float32]:
+        return _numbers(network.encode(torch.from_numpy(as_unit(pixels[portion])).to(device), None))
+
     size = portion_of(pixels.shape[1:], chunk_items, device)
-    codes = [np.empty((0, network.code_size), dtype=np.float32)]
-    with torch.inference_mode():
-        for begin in range(0, len(pixels), size):
-            x = torch.from_numpy(as_unit(pixels[begin : begin + size])).to(device)
-            codes.append(_numbers(network.encode(x, None)))
-    return np.concatenate(codes)
+    nothing = np.empty((0, network.code_size), dtype=np.float32)
+    return np.concatenate([nothing, *map_portions(encode, len(pixels), size, device)])
 
 
 def is_variational(network: Autoencoder) -> bool:
@@ -113,7 +114,9 @@ def scaled_windows(
     """The windows `(B, T, C)` of a chunk as the network takes them, and what was observed of them."""
     entity = normal.codes(inputs.entities)[inputs.grid_entity]
     values = network_input(normal.scale.apply(inputs.values, entity))
-    yield from iter_windows(values, inputs.observed, inputs.ends, inputs.window, device, chunk_items)
+    windows = Windows.of(values, inputs.observed, inputs.ends, inputs.window, device)
+    for begin in range(0, len(windows), chunk_items):
+        yield windows[begin : begin + chunk_items]
 
 
 def _numbers(values: torch.Tensor) -> NDArray[np.float32]:

@@ -14,6 +14,7 @@ from PIL import Image
 
 from aeflow.data.tiling import stitch
 from aeflow.detector.image_scores import as_unit, portion_of
+from aeflow.detector.side_by_side import map_portions
 from aeflow.models.errors import ssim_map
 from aeflow.numerics.image_quality import psnr
 from aeflow.representations.encoding import mean_by_image
@@ -58,13 +59,14 @@ def restore_arrays(
 ) -> NDArray[np.float32]:
     """What the network expects in place of arrays `(N, C, H, W)`, as in a report: the mean of its views, cut
     to 0..1."""
+
+    def restore(portion: slice) -> NDArray[np.float32]:
+        items = network.views(torch.from_numpy(seen[portion]).to(device), None).mean(dim=0)
+        return items.float().clamp(0, 1).cpu().numpy()
+
     size = portion_of(seen.shape[1:], chunk_items, device)
-    found = [np.empty((0, *seen.shape[1:]), dtype=np.float32)]
-    with torch.inference_mode():
-        for begin in range(0, len(seen), size):
-            items = network.views(torch.from_numpy(seen[begin : begin + size]).to(device), None).mean(dim=0)
-            found.append(items.float().clamp(0, 1).cpu().numpy())
-    return np.concatenate(found)
+    nothing = np.empty((0, *seen.shape[1:]), dtype=np.float32)
+    return np.concatenate([nothing, *map_portions(restore, len(seen), size, device)])
 
 
 def quality(shown: NDArray[np.float32], clean: NDArray[np.float32], inputs: ImageInputs) -> Quality:

@@ -19,6 +19,7 @@ from aeflow import schemas
 from aeflow.config import ImagePrepare
 from aeflow.data.image_quarantine import quarantine_table
 from aeflow.data.images import iter_images
+from aeflow.data.ordered_map import one_ahead
 from aeflow.data.tiling import stitch, to_original
 from aeflow.detector.image_scores import as_unit
 from aeflow.numerics.reconstruction_error import worst_boxes
@@ -129,7 +130,7 @@ def score_image_batch(
         table_writer(first_pass, schema, passing=True) as writer,
         table_writer(folder.parent / LATE_QUARANTINE_FILE, schemas.QUARANTINE) as quarantine,
     ):
-        for chunk in score_items(detector, config, intake, device=device):
+        for chunk in one_ahead(score_items(detector, config, intake, device=device)):
             writer.write_table(_table(chunk, config, schema))
             quarantine.write_table(quarantine_table(config, intake.batch, chunk.set_aside))
             aside.update(one.reason for one in chunk.set_aside)

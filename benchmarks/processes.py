@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import socket
@@ -20,6 +21,17 @@ if TYPE_CHECKING:
 
 _SERVER_START_SECONDS = 120
 _MB_PER_MAXRSS = 1 / 1024 if sys.platform == "linux" else 1 / 1024**2  # kilobytes on Linux, bytes on macOS
+# A process begins with the peak memory of the one that starts it: so a small one does.
+_LAUNCHER = """
+import json, os, subprocess, sys, time
+begun = time.perf_counter()
+process = subprocess.Popen(sys.argv[2:])
+_, status, used = os.wait4(process.pid, 0)  # tells what this one process used
+found = [time.perf_counter() - begun, used.ru_utime + used.ru_stime, used.ru_maxrss]
+os.write(int(sys.argv[1]), json.dumps(found).encode())
+code = process.returncode = os.waitstatus_to_exitcode(status)
+sys.exit(code if code >= 0 else 128 - code)
+"""
 
 
 @dataclass(frozen=True)
@@ -48,18 +60,24 @@ def measure(command: Sequence[str], *, env: Mapping[str, str]) -> Measured:
     Raises:
         RuntimeError: it failed; with the end of what it printed.
     """
-    begun = time.perf_counter()
-    with subprocess.Popen(command, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT) as process:
-        assert process.stdout is not None
-        printed = process.stdout.read()
-        # Not process.wait(): only wait4 tells what this one process used.
-        _, status, used = os.wait4(process.pid, 0)
-        process.returncode = os.waitstatus_to_exitcode(status)
-    if process.returncode:
-        msg = f"{' '.join(command)} ended with {process.returncode}:\n{printed.decode()[-2000:]}"
-        raise RuntimeError(msg)
-    wall = time.perf_counter() - begun
-    return Measured(wall, used.ru_utime + used.ru_stime, used.ru_maxrss * _MB_PER_MAXRSS)
+    told, tell = os.pipe()
+    with os.fdopen(told, encoding="utf-8") as answer:
+        try:
+            done = subprocess.run(
+                [sys.executable, "-I", "-S", "-c", _LAUNCHER, str(tell), *command],
+                env=env,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                pass_fds=[tell],
+                check=False,
+            )
+        finally:
+            os.close(tell)
+        if done.returncode:
+            msg = f"{' '.join(command)} ended with {done.returncode}:\n{done.stdout.decode()[-2000:]}"
+            raise RuntimeError(msg)
+        wall, cpu, peak = json.load(answer)
+    return Measured(wall, cpu, peak * _MB_PER_MAXRSS)
 
 
 def environment(home: Path) -> dict[str, str]:

@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from aeflow.data.reference import Reference
 
 MAX_ROWS = 100_000
+MAX_IMAGES = 10_000
+"""Fewer, since each has names and a digest: in pandas a kilobyte and more."""
 BLOCK_ROWS = 1_000
 _READ_ROWS = 16_384
 
@@ -89,7 +91,7 @@ def sample_series(intake: Intake, reference: Reference | None, *, max_rows: int 
     return pa.table(columns).filter(pa.array(own))
 
 
-def sample_images(intake: Intake, *, max_rows: int = MAX_ROWS) -> pa.Table:
+def sample_images(intake: Intake, *, max_rows: int = MAX_IMAGES) -> pa.Table:
     """The staged table of a batch (`image_intake.ITEMS`): all of it, or where there are more about
     `max_rows` rows; raises as `sample_series`."""
     rows, _, drawn = draw_blocks(items_path(intake), None, max_rows=max_rows)

@@ -1,9 +1,9 @@
 """The Great Expectations suite of a pipeline, run on a batch. The only module that imports it, and only
 when a suite runs (some seconds).
 
-The suite looks at `sampled_table.MAX_ROWS` rows at most: the row rules of the intake (numbers, times,
-limits, duplicates) ran on every row before, and so do the grades; what is left to ask is how the batch
-is made up, which a spread of blocks answers at a cost that does not grow with the batch.
+The suite looks at `sampled_table.MAX_ROWS` rows or `MAX_IMAGES` images at most: the row rules of the
+intake (numbers, times, limits, duplicates) ran on every row before, and so do the grades; what is left
+to ask is how the batch is made up, which a spread of blocks answers at a cost that does not grow with it.
 
 Everything stays in memory: one ephemeral context for the whole process, without progress bars, docs
 site or analytics.

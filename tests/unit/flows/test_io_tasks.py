@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import threading
+from contextvars import ContextVar
 
 import pytest
 
@@ -47,3 +49,32 @@ def test_without_a_server_prefect_is_not_imported():
     program = "import sys, flows.score_batch, flows.train_detector; print('prefect' in sys.modules)"
     told = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert told.stdout == "False\n"
+
+
+def test_what_runs_beside_a_block_ends_before_the_block_does():
+    begun, ended = threading.Event(), threading.Event()
+
+    def work(answer):
+        begun.wait(timeout=20)
+        ended.set()
+        return answer
+
+    with io_tasks.beside(work, 7) as working:
+        begun.set()
+    assert ended.is_set()
+    assert working.result() == 7
+
+
+def test_an_error_beside_a_block_is_raised_where_its_result_is_asked_for():
+    def fail():
+        raise ValueError("beside")
+
+    with io_tasks.beside(fail) as failing, pytest.raises(ValueError, match="beside"):
+        failing.result()
+
+
+def test_what_runs_beside_sees_the_context_of_the_block():
+    place = ContextVar("place", default="nowhere")
+    place.set("here")
+    with io_tasks.beside(place.get) as asked:
+        assert asked.result() == "here"

@@ -1,4 +1,4 @@
-"""Whether a pipeline could run: its config, its source, its batches, its history."""
+"""Whether a pipeline could run: its config, its source, its batches, its history, its model."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ from typing import Any
 from aeflow.config import load_config
 from aeflow.data.take_in import Context, history_batches, list_batches, take_in
 from aeflow.exceptions import SourceError
+from aeflow.models.autoencoder import parameter_count
+from aeflow.models.catalog import CATALOG, build
 from aeflow.settings import home_for
 from aeflow.store.files import storage_errors
 
@@ -31,6 +33,8 @@ class PipelineCheck:
     quarantined: dict[str, int]
     entities: int
     channels: tuple[str, ...]
+    parameters: int
+    """Of the network, trained ones; 0 where the history decides how many there are."""
 
     def to_json(self) -> dict[str, Any]:
         """Plain values."""
@@ -46,15 +50,17 @@ class PipelineCheck:
             f"  {len(self.history)} of them are the history to learn from: {_some(self.history)}",
             f"  Batch {self.first_batch}: {self.rows_in} {'rows' if series else 'images'}, {self.valid} valid, set aside: {aside}"
             + (f"; {self.entities} entities" if series else ""),
-            f"  A {self.family} detector of the channels {', '.join(self.channels)} would be trained.",
+            f"  A {self.family} detector of the channels {', '.join(self.channels)} would be trained"
+            + (f": {self.parameters:,} parameters." if self.parameters else "."),
         ]
 
 
 def check_pipeline(config: Path) -> PipelineCheck:
-    """Read the config and the first batch of the history.
+    """Read the config and the first batch of the history, and build the network.
 
     Raises:
         ConfigError: the config is not valid.
+        InputError: the network cannot be built: items of another shape, a package that is missing.
         SourceError: the source cannot be read as the config says, or is empty.
     """
     pipeline = load_config(config)
@@ -62,6 +68,10 @@ def check_pipeline(config: Path) -> PipelineCheck:
     if not batches:
         raise SourceError("expected at least one batch, and the source holds none", where=pipeline.name)
     history = history_batches(pipeline)
+    network = build(pipeline.model, pipeline.item_shape, seed=pipeline.seed)
+    parameters = 0 if CATALOG[pipeline.model.family].closed_form else parameter_count(network)
+    # The first stage of a training asks for what it needs beside the items, such as a package of weights.
+    next(iter(network.stages()), None)
     scratch = home_for(config) / "work"
     with storage_errors(scratch, "make a working folder"):
         scratch.mkdir(parents=True, exist_ok=True)
@@ -79,6 +89,7 @@ def check_pipeline(config: Path) -> PipelineCheck:
         quarantined=staged.quarantined,
         entities=len(staged.entities),
         channels=pipeline.channels,
+        parameters=parameters,
     )
 
 

@@ -68,6 +68,13 @@ class PipelineConfig(Section):
         return self.source.channels
 
     @property
+    def item_shape(self) -> tuple[int, ...]:
+        """What the network takes of one item: `(C, H, W)` of images, `(T, C)` of series."""
+        if isinstance(self.prepare, ImagePrepare):
+            return len(self.channels), self.prepare.height_px, self.prepare.width_px
+        return self.prepare.window_points, len(self.channels)
+
+    @property
     def error(self) -> ErrorKind:
         """The error that scores are made of."""
         return self.scoring.error or self.training.loss

@@ -113,7 +113,7 @@ def fit_images(
     """
     assert isinstance(config.prepare, ImagePrepare)
     _check_parts(config, history)
-    network = build(model, history.pixels.shape[1:], seed=config.seed)
+    network = build(model, config.item_shape, seed=config.seed)
     result = fit_network(
         network,
         ImageItems(history.of(TRAIN)),

@@ -97,7 +97,7 @@ def fit_series(
 
     ends = {code: _ends(config, history, code) for code in (TRAIN, VALIDATION, CALIBRATION, TEST)}
     flat = network_input(scaled)
-    network = build(model, (window, len(config.channels)), seed=config.seed)
+    network = build(model, config.item_shape, seed=config.seed)
     result = fit_network(
         network,
         WindowItems(flat, grid.observed, ends[TRAIN], window),

@@ -41,17 +41,27 @@ class ResidualBlock(nn.Module):
             nn.Conv2d(after, after, 3, padding=1),
             norm(after),
         )
-        # Pooled, not strided: a 1 x 1 convolution of stride 2 looks at one pixel in four (He et al., "Bag of
-        # tricks for image classification", 2019), and over fewer than 8 channels oneDNN 3.12 writes its
-        # gradient past the end of its memory (issue 6035 of oneDNN).
-        smaller = [nn.AvgPool2d(stride, ceil_mode=True)] if stride != 1 else []
+        thinned = [_Thinned(stride)] if stride != 1 else []
         matched = [nn.Conv2d(before, after, 1), norm(after)] if stride != 1 or before != after else []
-        self.shortcut = nn.Sequential(*smaller, *matched)
+        self.shortcut = nn.Sequential(*thinned, *matched)
 
     def forward(self, x: Tensor) -> Tensor:
         """`(N, after, h, w)` of `(N, before, H, W)`, halved by a stride of 2 and rounded up."""
         found: Tensor = functional.silu(self.shortcut(x) + self.residual(x))
         return found
+
+
+class _Thinned(nn.Module):
+    """Every `stride`-th pixel: with the 1 x 1 convolution after it what a strided one gives, whose gradient
+    over fewer than 8 channels oneDNN 3.12 writes past the end of its memory (its issue 6035)."""
+
+    def __init__(self, stride: int) -> None:
+        super().__init__()
+        self._stride = stride
+
+    def forward(self, x: Tensor) -> Tensor:
+        """`(N, C, h, w)` of `(N, C, H, W)`, rounded up."""
+        return x[:, :, :: self._stride, :: self._stride]
 
 
 def _way_down(levels: Levels, *, blocks: int) -> nn.Sequential:

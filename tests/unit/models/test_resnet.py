@@ -44,6 +44,15 @@ def test_a_block_of_stride_2_halves_and_rounds_up(height, expected):
     assert ResidualBlock(3, 6, stride=2)(torch.rand(1, 3, height, 4)).shape == (1, 6, expected, 2)
 
 
+@pytest.mark.parametrize("size", [7, 8])
+def test_the_shortcut_of_a_smaller_block_is_a_strided_convolution(size):
+    block = ResidualBlock(9, 12, stride=2)
+    convolution = next(m for m in block.shortcut if isinstance(m, nn.Conv2d))
+    x = torch.rand(2, 9, size, size)
+    strided = nn.functional.conv2d(x, convolution.weight, convolution.bias, stride=2)
+    torch.testing.assert_close(block.shortcut[:2](x), strided)
+
+
 def test_the_gradient_reaches_the_first_layer_through_many_blocks():
     network = build(Resnet(width=4, levels=2, blocks=8), (1, 12, 12))
     x = torch.rand(3, 1, 12, 12)

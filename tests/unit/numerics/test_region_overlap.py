@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from scipy import ndimage
+from sklearn.metrics import roc_auc_score
 
 from aeflow.exceptions import InputError
 from aeflow.numerics.region_overlap import au_pro, pixel_auroc
@@ -25,26 +27,44 @@ def test_a_small_region_counts_as_much_as_a_large_one():
     assert pixel_auroc([MASK], [only_large]) > 0.95
 
 
-def test_overlap_agrees_with_a_count_at_every_cut():
-    rng = np.random.default_rng(0)
+def with_ties(seed, dtype):
+    """Masks and rounded errors of three images: many pixels share an error, marked ones and others."""
+    rng = np.random.default_rng(seed)
     masks = rng.random((3, 12, 12)) < 0.05
-    errors = np.round(rng.random((3, 12, 12)) + 0.3 * masks, 2)
-    from scipy import ndimage
+    return masks, np.round(rng.random((3, 12, 12)) + 0.3 * masks, 2).astype(dtype)
 
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("limit", [0.05, 0.3, 1])
+@pytest.mark.parametrize("seed", range(3))
+def test_overlap_agrees_with_a_count_at_every_cut(seed, limit, dtype):
+    masks, errors = with_ties(seed, dtype)
     regions = [
         (n, r == i)
         for n, m in enumerate(masks)
         for r, k in [ndimage.label(m, np.ones((3, 3)))]
         for i in range(1, k + 1)
     ]
-    x, y = [0.0], [0.0]
+    area, x, y = 0.0, 0.0, 0.0
     for cut in np.unique(errors)[::-1]:
-        x.append((errors[~masks] >= cut).mean())
-        y.append(np.mean([(errors[n][where] >= cut).mean() for n, where in regions]))
-    grid = np.unique(np.concatenate([np.clip(x, 0, 0.3), [0.3]]))
-    height = np.interp(grid, x, y)
-    expected = np.trapezoid(height, grid) / 0.3
-    assert au_pro(masks, errors) == pytest.approx(expected, rel=0.02)
+        next_x = (errors[~masks] >= cut).mean()
+        next_y = np.mean([(errors[n][where] >= cut).mean() for n, where in regions])
+        if next_x > limit:
+            next_y = y + (next_y - y) * (limit - x) / (next_x - x)
+            next_x = limit
+        area += (next_x - x) * (y + next_y) / 2
+        x, y = next_x, next_y
+        if x == limit:
+            break
+    assert au_pro(masks, errors, false_positive_limit=limit) == pytest.approx(area / limit, rel=1e-9)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_pixels_are_ranked_as_scikit_learn_ranks_them(seed):
+    masks, errors = with_ties(seed, np.float32)
+    assert pixel_auroc(masks, errors) == pytest.approx(
+        roc_auc_score(masks.ravel(), errors.ravel()), rel=1e-12
+    )
 
 
 def test_images_may_differ_in_size_and_be_without_defect():

@@ -12,14 +12,14 @@ RESULTS = Path(__file__).parents[1] / "benchmarks" / "results" / "models.json"
 
 # One sentence a family; a test keeps them complete.
 WHEN = {
-    "dense": "Small images and short windows of a fixed position, or a few hundred items to learn from: trains in seconds.",
-    "stacked": "As dense and deep, where training end to end gets stuck, or where the layers' own codes are wanted.",
-    "conv2d": "The default for images: what is normal may move or vary in shape, and error maps show where it does not.",
-    "resnet": "Images with fine structure and thousands of normal ones to learn from, where training may take longer.",
-    "feature": "Defects that differ in texture more than in brightness: scratches, stains, missing parts.",
+    "dense": "Small images and short windows of a fixed position: as good as any in the figures below, at a fraction of the cost.",
+    "stacked": "As dense and deep, from which it differs little; where a softmax head on its codes is wanted for the labels there are.",
+    "conv2d": "The default for images: few weights for large ones, what is normal may move, and error maps show where it differs.",
+    "resnet": "As conv2d at twice the cost: its codes tell a little more of what is shown.",
+    "feature": "Photographs with defects of texture: scratches, stains, missing parts. For drawings, whose texture tells nothing, less.",
     "lstm": "Windows of some tens of points whose order matters; task prediction where the next points matter most.",
-    "conv1d": "Long windows: it sees them whole at a fraction of the cost of a recurrent network.",
-    "attention": "Windows in which far points depend on each other, with thousands of windows to learn from.",
+    "conv1d": "Long windows, which it sees whole: on heartbeats it finds what an LSTM finds, at the same cost.",
+    "attention": "Windows in which far points depend on each other, if three times the cost of the others is no matter.",
     "pca": "First of all, and as the yardstick: fitted in a second, and what does not beat it is not worth its cost.",
 }
 

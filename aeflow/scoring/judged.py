@@ -153,9 +153,12 @@ def write_verdicts(
 
 
 def write_flags(flags: list[dict[str, Any]], path: Path, kind: str, channels: tuple[str, ...]) -> None:
-    """`flags.parquet`, the most severe first; ties in the order of their ids."""
+    """`flags.parquet`, the most severe first. Severity ends at 100: from there on the less likely on normal
+    data, then the higher score."""
     schema = described(schemas.FLAGS, kind, channels)
-    ordered = sorted(flags, key=lambda flag: (-flag["severity"], flag["flag_id"]))
+    ordered = sorted(
+        flags, key=lambda flag: (-flag["severity"], flag["p_value"], -flag["score"], flag["flag_id"])
+    )
     with table_writer(path, schema) as writer:
         writer.write_table(pa.Table.from_pylist(ordered, schema=schema))
 

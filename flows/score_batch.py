@@ -13,12 +13,14 @@ from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from itertools import chain
 from pathlib import Path
+from threading import Thread
 from typing import TYPE_CHECKING, Any
 
 from aeflow import detector as detectors
 from aeflow import registry
 from aeflow.config import Compute, dump_json, load_config
 from aeflow.data.checks import check_batch, refusal
+from aeflow.data.suite import load_engine
 from aeflow.data.take_in import take_in
 from aeflow.exceptions import BatchNotFound, BatchRefused, DetectorError
 from aeflow.report.build import build_report as write_report
@@ -111,6 +113,8 @@ def score_batch(
         )
         with run.recorded():
             place = Workplace(paths.work(batch), paths.quarantine(batch), paths.validation(batch))
+            # Reading keeps one core busy, the import the other.
+            Thread(target=load_engine, name="great-expectations", daemon=True).start()
             staged = take_in_batch(pipeline, batch, place, detector)
             run.learn(input_digest=staged.digest, rows_in=staged.rows_in)
             if not force and known is not None and _still_holds(known.facts, run.facts, staged, paths):
@@ -158,7 +162,9 @@ def make_report(
     """
     # Before anything can be refused.
     write_quarantine(place.quarantine, iter_quarantine(staged.quarantine_path))
-    # The suite takes seconds of one core, most of them to import it: they pass while the network works.
+    # Here and not in the thread below: else the peak of memory would hang on which of the two is faster.
+    load_engine()
+    # The suite takes a second of one core, which passes while the network works.
     with beside(check, config, staged, detector, place) as checking:
         if refusal(config, staged, detector.reference) is not None:
             checking.result().raise_if_refused()

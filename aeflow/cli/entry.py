@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import atexit
 import errno
-import gc
-import logging
 import os
 import sys
 import traceback
@@ -17,7 +15,8 @@ os.environ.setdefault("TYPER_USE_RICH", "0")
 
 import typer
 
-from aeflow.cli import configure, detectors, nightly, representations
+from aeflow.cli import configure, detectors, nightly, representations, reviewing
+from aeflow.cli.process import leave, settle
 from aeflow.exceptions import AeflowError
 
 _YOURS, _OURS = 2, 1
@@ -54,28 +53,17 @@ configure.add_commands(app)
 detectors.add_commands(app)
 nightly.add_commands(app)
 representations.add_commands(app)
+reviewing.add_commands(app)
 
 
 def main(arguments: list[str] | None = None) -> None:
     """Run the command line and leave the process with 0 (done), 2 (yours to mend) or 1 (ours)."""
-    # What is imported stays: looking through it for garbage took a tenth of the time of the imports.
-    gc.set_threshold(100_000, 50, 50)
+    settle()
     status = _OURS
     # Registered before what libraries leave to the end, and so done after it.
-    atexit.register(lambda: _end(status))
+    atexit.register(lambda: leave(status))
     status = run(sys.argv[1:] if arguments is None else arguments)
     sys.exit(status)
-
-
-def _end(status: int) -> None:
-    """Leave without taking the interpreter apart, which takes a second after Great Expectations and torch:
-    the operating system does it at once."""
-    logging.shutdown()
-    try:
-        sys.stdout.flush()
-        sys.stderr.flush()
-    finally:
-        os._exit(status)
 
 
 def run(arguments: list[str]) -> int:

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from aeflow.data.intake import Intake
     from aeflow.data.reference import Reference
 
-MAX_ROWS = 100_000
+MAX_ROWS = 20_000
 MAX_IMAGES = 10_000
 """Fewer, since each has names and a digest: in pandas a kilobyte and more."""
 BLOCK_ROWS = 1_000

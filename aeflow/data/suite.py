@@ -54,6 +54,11 @@ class SuiteResult:
     results: tuple[dict[str, Any], ...]
 
 
+def load_engine() -> None:
+    """Import Great Expectations, some seconds the first time. Beside other work it costs none of them."""
+    import great_expectations  # noqa: F401, PLC0415
+
+
 def run_suite(name: str, expectations: Sequence[Expectation], frame: pd.DataFrame) -> SuiteResult:
     """Validate `frame`, which is left as it is. An expectation that cannot be checked, for its column is
     not there, has failed."""

@@ -18,7 +18,7 @@ FOLDERS = $(or $(PIP_FIND_LINKS),$(shell $(PY) -m pip config get global.find-lin
 LINKS = $(foreach link,$(FOLDERS),$(if $(wildcard $(link))$(findstring ://,$(link)),--find-links $(link)))
 PYTHON_TAG = $(shell $(PY) -c 'import sys; print("cp%d%d" % sys.version_info[:2])' 2>/dev/null)
 TORCH_WHEEL = $(firstword $(foreach folder,$(FOLDERS),$(wildcard $(folder)/torch-*-$(PYTHON_TAG)-*.whl)))
-PROJECT = --constraint constraints.txt --editable '.[dev,postgresql,pretrained]'
+PROJECT = --constraint constraints.txt --editable '.[dev,postgresql,pretrained,umap]'
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test lint format bench bench-models docs constraints clean

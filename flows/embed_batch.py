@@ -3,21 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from enum import StrEnum, auto
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 
 from aeflow.data.labels import key_in_words, parse_key, read_classes
-from aeflow.exceptions import InputError, SourceError
+from aeflow.exceptions import SourceError
 from aeflow.numerics.codes import active_units
-from aeflow.numerics.projection import FEWEST, Projection, project
-from aeflow.report.latent_map import ByClass, ByScore, latent_map
-from aeflow.report.receipt import read_receipt
-from aeflow.representations.class_reading import drawn_evenly, learn_reading, write_final
+from aeflow.representations.class_reading import learn_reading, write_final
 from aeflow.representations.embedding_table import (
     EMBEDDINGS_FILE,
     embeddings_schema,
@@ -27,28 +21,19 @@ from aeflow.representations.embedding_table import (
     write_codes,
 )
 from aeflow.representations.encoding import is_variational
-from aeflow.scoring import SCORES_FILE
+from flows.embedding_maps import Colour, draw_maps, plan_maps, rows_with_codes
 from flows.side_task import of_items, side_task
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
-
-    from numpy.typing import NDArray
+    from collections.abc import Callable, Sequence
 
     from aeflow.data.labels import Key
     from aeflow.numerics.codes import CodeMoments
+    from aeflow.numerics.projection import Projection
     from aeflow.representations.class_reading import Accuracy
     from flows.side_task import SideTask
 
-_MOST_POINTS = 3_000  # on a map: more cover one another, and t-SNE takes minutes
 _NEIGHBOURS = 5
-
-
-class Colour(StrEnum):
-    """What the colours of a map stand for."""
-
-    SCORE = auto()
-    CLASS = auto()
 
 
 @dataclass(frozen=True)
@@ -108,8 +93,6 @@ def embed_batch(
     Raises:
         UserError: see `aeflow.exceptions`: what has to be mended is in the message.
     """
-    if colour is Colour.CLASS and classes is None:
-        raise InputError("a map coloured by class needs --classes FILE", where="aeflow embed")
     with side_task(config, "embedding", version=version) as task:
         pipeline, detector = task.config, task.detector
         zone = pipeline.batch.time_zone
@@ -123,8 +106,7 @@ def embed_batch(
             "detector_digest": task.ref.digest,
         }
         schema = embeddings_schema(pipeline, detector.network.code_size, facts)
-        told = _published_scores(task, batch) if colour is Colour.SCORE and maps else None
-
+        chosen = plan_maps(task, batch, maps, colour, named)
         tell = of_items(progress, staged.valid)
 
         moments = write_codes(
@@ -134,25 +116,16 @@ def embed_batch(
             first_pass,
             schema,
             device=task.device,
-            with_scores=bool(maps) and colour is Colour.SCORE and told is None,
+            with_scores=chosen.needs_scores,
             progress=tell,
         )
-        known = _rows_with_codes(first_pass)
-        seed = detector.config.seed
-        drawn = drawn_evenly(known, _MOST_POINTS, seed)
-        if maps and known.size < FEWEST:
-            raise InputError(
-                f"expected at least {FEWEST} items with a code to draw a map of, got {known.size}",
-                where=f"batch {batch}",
-            )
-        if maps:
-            places = _Places(batch, known.size, drawn, seed)
-            _draw_maps(
-                task, first_pass, moments, places, maps, named if colour is Colour.CLASS else None, told
-            )
+        drawn = draw_maps(task, batch, first_pass, moments, chosen)
+        known = int(rows_with_codes(first_pass).size)
         found = _neighbours(task, first_pass, moments, wanted)
         reading = (
-            None if named is None else learn_reading(first_pass, named, reach_us=_reach(task), seed=seed)
+            None
+            if named is None
+            else learn_reading(first_pass, named, reach_us=_reach(task), seed=detector.config.seed)
         )
         accuracy = write_final(first_pass, task.build / EMBEDDINGS_FILE, schema, reading)
         folder = task.paths.embeddings(batch)
@@ -162,23 +135,15 @@ def embed_batch(
             batch=batch,
             version=task.ref.version,
             folder=folder,
-            items=known.size,
-            left_out=staged.rows_in - known.size,
+            items=known,
+            left_out=staged.rows_in - known,
             code_size=detector.network.code_size,
             active=active_units(moments.variance, variational=is_variational(detector.network)),
-            maps=tuple(_map_file(how, colour) for how in maps),
-            drawn=drawn.size if maps else 0,
+            maps=chosen.files,
+            drawn=drawn,
             neighbours=found,
             accuracy=accuracy,
         )
-
-
-def _rows_with_codes(first_pass: Path) -> NDArray[np.int64]:
-    known, begin = [np.empty(0, dtype=np.int64)], 0
-    for portion in portions(first_pass):
-        known.append(begin + np.flatnonzero(portion.known))
-        begin += len(portion.keys)
-    return np.concatenate(known)
 
 
 def _reach(task: SideTask) -> int | None:
@@ -187,88 +152,6 @@ def _reach(task: SideTask) -> int | None:
     if context.cadence_seconds is None:
         return None
     return round(context.points * context.cadence_seconds * 1e6)
-
-
-def _map_file(how: Projection, colour: Colour) -> str:
-    return f"map-{how}-{colour}.png"
-
-
-@dataclass(frozen=True)
-class _Places:
-    """Which rows of how many are drawn."""
-
-    batch: str
-    items: int
-    drawn: NDArray[np.int64]
-    seed: int
-
-    def note(self) -> str:
-        if self.drawn.size == self.items:
-            return f"all {self.items:,} items"
-        return f"{self.drawn.size:,} of {self.items:,} items, drawn evenly"
-
-
-def _draw_maps(
-    task: SideTask,
-    first_pass: Path,
-    moments: CodeMoments,
-    places: _Places,
-    maps: Sequence[Projection],
-    classes: Mapping[Key, str] | None,
-    published: Path | None,
-) -> None:
-    some = rows_of(first_pass, places.drawn)
-    codes = moments.standardised(some.code)
-    colour = Colour.SCORE
-    colouring: ByScore | ByClass = _by_score(some.keys, some.score, published)
-    if classes is not None:
-        colour, colouring = Colour.CLASS, ByClass([classes.get(key) for key in some.keys])
-    for how in maps:
-        image = latent_map(
-            project(codes, how, seed=places.seed),
-            colouring,
-            title=f"{task.config.name}, batch {places.batch}: codes of detector {task.ref.version}, {_NAMES[how]}",
-            note=places.note(),
-        )
-        (task.build / _map_file(how, colour)).write_bytes(image)
-
-
-_NAMES = {
-    Projection.PCA: "principal axes",
-    Projection.TSNE: "t-SNE",
-    Projection.UMAP: "UMAP",
-}
-
-
-def _published_scores(task: SideTask, batch: str) -> Path | None:
-    """The scores of the batch's report, if this very detector made it."""
-    report = task.paths.report(batch)
-    if not report.is_dir() or read_receipt(report).detector_version != task.ref.version:
-        return None
-    return report / SCORES_FILE
-
-
-def _by_score(keys: tuple[Key, ...], score: NDArray[np.float32], published: Path | None) -> ByScore:
-    if published is None:
-        return ByScore(score, np.zeros(len(keys), dtype=bool))
-    place = {key: number for number, key in enumerate(keys)}
-    found = np.full(len(keys), np.nan, dtype=np.float32)
-    flagged = np.zeros(len(keys), dtype=bool)
-    with pq.ParquetFile(published, pre_buffer=False) as file:
-        names = ["item"] if "item" in file.schema_arrow.names else ["entity", "timestamp"]
-        for batch in file.iter_batches(columns=[*names, "score", "flag"]):
-            first = batch.column(names[0]).to_pylist()
-            every: Sequence[Key] = (
-                first
-                if len(names) == 1
-                else list(zip(first, batch.column(names[1]).cast(pa.int64()).to_pylist(), strict=True))
-            )
-            scores, flags = batch.column("score").to_pylist(), batch.column("flag").to_pylist()
-            for key, value, flag in zip(every, scores, flags, strict=True):
-                number = place.get(key)
-                if number is not None and value is not None:
-                    found[number], flagged[number] = value, bool(flag)
-    return ByScore(found, flagged)
 
 
 def _neighbours(

@@ -37,7 +37,7 @@ def embed(
         typer.Option("--map", metavar="pca|tsne|umap", help="Draw a map of the codes. May be repeated."),
     ] = None,
     colour: Annotated[
-        str, typer.Option("--colour", metavar="score|class", help="What the map's colours stand for.")
+        str, typer.Option("--colour", metavar="score|class|verdict", help="What the map's colours stand for.")
     ] = "score",
     classes: Annotated[
         Path | None,
@@ -57,7 +57,8 @@ def embed(
     from aeflow.cli.output import print_json
     from aeflow.cli.progress import progress_bar
     from aeflow.numerics.projection import Projection
-    from flows.embed_batch import Colour, embed_batch
+    from flows.embed_batch import embed_batch
+    from flows.embedding_maps import Colour
 
     path = open_pipeline(config)
     with progress_bar("encoding") as bar:

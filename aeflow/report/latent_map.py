@@ -1,4 +1,4 @@
-"""Codes on a plane as a picture, coloured by score or by class, so that the colour-blind tell them apart.
+"""Codes on a plane as a picture, coloured by score, class or verdict, so that the colour-blind tell them apart.
 
 Legend: N items.
 """
@@ -23,6 +23,14 @@ if TYPE_CHECKING:
 # With the shape of the marker there are 49 classes before one looks like another.
 _MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 _MOST_CLASSES = 20
+_NOT_FLAGGED = "not flagged"
+_VERDICTS = {  # colour and marker, the most telling on top
+    "not reviewed": ("#56B4E9", "o"),
+    "unsure": ("#E69F00", "D"),
+    "disputed": ("#000000", "X"),
+    "false": ("#0072B2", "s"),
+    "true": ("#D55E00", "^"),
+}
 _OTHERS, _NO_CLASS = "others", "no class"
 _PALE = "#b8bec6"
 
@@ -42,15 +50,27 @@ class ByClass:
     name: Sequence[str | None]
 
 
-def latent_map(places: NDArray[np.float64], colouring: ByScore | ByClass, *, title: str, note: str) -> bytes:
+@dataclass(frozen=True)
+class ByVerdict:
+    """What holds of each item that belongs to a flag (true, false, unsure, disputed, not reviewed); None of
+    the others."""
+
+    held: Sequence[str | None]
+
+
+def latent_map(
+    places: NDArray[np.float64], colouring: ByScore | ByClass | ByVerdict, *, title: str, note: str
+) -> bytes:
     """A PNG of items at places `(N, 2)`; `note`, below the title, says how they were chosen."""
     figure = new_figure(7.6, 5.6)
     axes = figure.subplots()
     size = float(np.clip(9_000 / max(len(places), 1), 5, 34))
     if isinstance(colouring, ByScore):
         _draw_scores(axes, places, colouring, size)
-    else:
+    elif isinstance(colouring, ByClass):
         _draw_classes(axes, places, colouring, size)
+    else:
+        _draw_verdicts(axes, places, colouring, size)
     # Distances count, places do not: no numbers on the axes.
     axes.set_xticks([])
     axes.set_yticks([])
@@ -128,3 +148,14 @@ def _draw_classes(axes: Axes, places: NDArray[np.float64], by: ByClass, size: fl
             marker=_MARKERS[(number + number // len(COLOURS)) % len(_MARKERS)],
             label=f"{plain(name)} ({int(mine.sum()):,})",
         )  # fmt: skip
+
+
+def _draw_verdicts(axes: Axes, places: NDArray[np.float64], by: ByVerdict, size: float) -> None:
+    of_item = np.array([_NOT_FLAGGED if held is None else held for held in by.held])
+    for name, (colour, marker) in {_NOT_FLAGGED: (_PALE, "o"), **_VERDICTS}.items():
+        mine = of_item == name
+        if mine.any():
+            axes.scatter(
+                places[mine, 0], places[mine, 1], s=size if name == _NOT_FLAGGED else size * 2,
+                c=colour, marker=marker, alpha=0.9, linewidths=0, label=f"{name} ({int(mine.sum()):,})",
+            )  # fmt: skip

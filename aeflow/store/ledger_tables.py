@@ -1,4 +1,4 @@
-"""The ledger's tables and their database: SQLite by default, PostgreSQL by `AEFLOW_LEDGER_URL`."""
+"""The tables of the ledger and of the verdicts, and their database: SQLite by default, PostgreSQL by `AEFLOW_LEDGER_URL`."""
 
 from __future__ import annotations
 
@@ -95,6 +95,22 @@ history = sa.Table(
 )
 
 
+verdicts = sa.Table(
+    "verdicts",
+    _metadata,
+    sa.Column("id", sa.Integer, primary_key=True),
+    sa.Column("pipeline", sa.Text, nullable=False),
+    sa.Column("flag_id", sa.Text, nullable=False),
+    sa.Column("batch", sa.Text, nullable=False),
+    sa.Column("word", sa.String(16), nullable=False),
+    sa.Column("reviewer", sa.Text, nullable=False),
+    sa.Column("at", UtcTime, nullable=False),
+    sa.Column("note", sa.Text, nullable=False),
+    sa.Column("detector_version", sa.Integer),
+    sa.Index("verdicts_of_flag", "pipeline", "flag_id", "id"),
+)
+
+
 def open_database(file: Path, url: str | None) -> sa.Engine:
     """The ledger's database, made on first use: the SQLite file `file`, or the one at `url`.
 
@@ -103,7 +119,8 @@ def open_database(file: Path, url: str | None) -> sa.Engine:
     """
     with database_errors(url or str(file)):
         engine = _sqlite(file) if url is None else _from_url(url)
-        if not sa.inspect(engine).has_table(about.name):
+        tables = set(sa.inspect(engine).get_table_names())
+        if not tables >= set(_metadata.tables):  # new, or made before a table came
             if engine.dialect.name == "sqlite":
                 # SQLite switches to WAL without waiting for others, so the first of them does it alone.
                 with exclusive(_database_file(engine).with_suffix(".lock")):

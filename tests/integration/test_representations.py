@@ -13,6 +13,7 @@ from PIL import Image
 from aeflow.store.digests import sha256_folder
 from tests.integration.conftest import copy_of
 
+FLAGGED = "2022-W17"
 VARIATIONAL = {"kind": "variational"}
 
 
@@ -131,6 +132,40 @@ def test_maps_are_drawn_by_score_with_and_without_a_report_and_by_class(variatio
     assert [p.name for p in folder.glob("*.png")] == ["map-pca-class.png"]
 
 
+def test_maps_are_coloured_by_what_people_said_of_the_flags(variational, tmp_path):
+    variational.ok("score", "water", "--batch", FLAGGED)
+    map_it = ("embed", "water", "--batch", FLAGGED, "--map", "pca", "--colour", "verdict")
+    folder = variational.paths("water").embeddings(FLAGGED)
+    assert "expected a verdict on a flag of the batch" in variational.refused(*map_it)
+    table = tmp_path / "verdicts.csv"
+    variational.ok("verdicts", "water", "--export", str(table))
+    pictures = []
+    for word in ("true", "false"):
+        text = table.read_text().splitlines()
+        place = text[0].split(",").index("verdict")
+        rows = [line.split(",") for line in text[1:]]
+        filled = [",".join([*row[:place], word, *row[place + 1 :]]) for row in rows]
+        table.write_text("\n".join([text[0], *filled]) + "\n")
+        said = variational.ok("verdicts", "water", "--import", str(table), "--reviewer", "anna")
+        assert f"{len(rows)} new verdict" in said
+        assert f"{len(rows)} of {len(rows)} flags reviewed" in said
+        variational.ok(*map_it)
+        assert [p.name for p in folder.glob("*.png")] == ["map-pca-verdict.png"]
+        pictures.append((folder / "map-pca-verdict.png").read_bytes())
+    assert pictures[0] != pictures[1]
+    again = json.loads(
+        variational.ok("verdicts", "water", "--import", str(table), "--reviewer", "anna", "--json")
+    )
+    assert (again["imported"], again["false"], again["true"]) == (0, len(rows), 0)
+
+
+def test_verdicts_colour_nothing_without_a_report(variational):
+    refusal = variational.refused(
+        "embed", "water", "--batch", "2022-W18", "--map", "pca", "--colour", "verdict"
+    )
+    assert "expected a published report" in refusal
+
+
 def test_classes_are_read_from_the_codes(variational):
     classes = str(variational.folder / "classes.csv")
     found = json.loads(
@@ -166,7 +201,7 @@ def pq_rows(space, pipeline, batch):
     [
         (("--map", "mds"), "expected one of pca, tsne, umap, got 'mds'"),
         (("--map", "pca", "--colour", "class"), "needs --classes FILE"),
-        (("--colour", "verdict"), "expected one of score, class"),
+        (("--colour", "entity"), "expected one of score, class, verdict"),
         (("--neighbours", "tonight/none.png"), "got tonight/none.png"),
         (("--version", "9"), "9"),
     ],

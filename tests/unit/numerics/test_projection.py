@@ -37,6 +37,16 @@ def test_too_few_items_are_refused():
         project(CODES[:4], Projection.PCA, seed=0)
 
 
+def test_umap_keeps_apart_what_lies_apart():
+    far = np.vstack([CODES, CODES + 50])
+    places = project(far, Projection.UMAP, seed=1)
+    one, other = places[: len(CODES)], places[len(CODES) :]
+    assert places.shape == (2 * len(CODES), 2)
+    within = max(np.linalg.norm(part - part.mean(axis=0), axis=1).mean() for part in (one, other))
+    assert np.linalg.norm(one.mean(axis=0) - other.mean(axis=0)) > 2 * within
+    assert (places == project(far, Projection.UMAP, seed=1)).all()
+
+
 def test_without_umap_the_extra_is_named(monkeypatch):
     monkeypatch.setitem(sys.modules, "umap", None)
     with pytest.raises(InputError, match=r"aeflow\[umap\]"):

@@ -1,0 +1,1 @@
+"""What people say of flags, and what becomes of it."""

@@ -1,0 +1,160 @@
+"""Verdicts in and out: a CSV of every flag that people fill in and give back."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+from zoneinfo import ZoneInfo
+
+import pyarrow.parquet as pq
+
+from aeflow.config import load_config
+from aeflow.report.receipt import read_receipt
+from aeflow.report.stored import FLAGS_FILE
+from aeflow.review.verdict_file import Flag, read_verdicts, write_verdicts
+from aeflow.settings import home_for
+from aeflow.store.files import storage_errors
+from aeflow.store.paths import Paths
+from aeflow.store.verdicts import Standing, Verdict, open_verdicts, standing
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+_COLUMNS = ["flag_id", "batch", "entity", "item", "start", "end", "severity", "channels"]
+_NAMED_CHANNELS = 3
+
+
+@dataclass(frozen=True)
+class Reviewed:
+    """How far the review is. flags: of the published reports; reviewed: those of which somebody said
+    something, true, false, unsure and disputed among them."""
+
+    pipeline: str
+    flags: int
+    reviewed: int
+    true: int
+    false: int
+    unsure: int
+    disputed: int
+
+    def sentence(self) -> str:
+        """For a person."""
+        return (
+            f"{self.pipeline}: {self.reviewed} of {self.flags} flags reviewed: {self.true} true, "
+            f"{self.false} false, {self.unsure} unsure, {self.disputed} disputed."
+        )
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values."""
+        return asdict(self)
+
+
+def count_reviewed(config: Path) -> Reviewed:
+    """What was said so far of the flags that are published now.
+
+    Raises:
+        StorageError: a report or the database cannot be read.
+    """
+    paths = _paths(config)
+    holds = standing(open_verdicts(paths).all())
+    flags = published_flags(paths, ZoneInfo("UTC"))
+    counts = dict.fromkeys(Standing, 0)
+    for flag in flags:
+        if flag in holds:
+            counts[holds[flag]] += 1
+    return Reviewed(
+        pipeline=paths.pipeline,
+        flags=len(flags),
+        reviewed=sum(counts.values()),
+        true=counts[Standing.TRUE],
+        false=counts[Standing.FALSE],
+        unsure=counts[Standing.UNSURE],
+        disputed=counts[Standing.DISPUTED],
+    )
+
+
+def export_verdicts(config: Path, file: Path) -> int:
+    """Write every published flag and all that was said of it; one that a newer report no longer has, too,
+    if anything was said of it.
+
+    Returns:
+        The number of rows.
+
+    Raises:
+        StorageError: a report or the database cannot be read, or the file not be written.
+    """
+    paths = _paths(config)
+    flags = published_flags(paths, ZoneInfo(load_config(config).batch.time_zone))
+    said = _by_flag(open_verdicts(paths).all())
+    return write_verdicts(file, [*flags.values(), *_gone(flags, said)], said)
+
+
+def import_verdicts(config: Path, file: Path, *, reviewer: str, now: datetime | None = None) -> int:
+    """Append the verdicts in the file, all or none; those that are kept already are passed over.
+
+    Returns:
+        How many are new.
+
+    Raises:
+        SourceError: the file cannot be read, or a row of it not be understood.
+        StorageError: a report or the database cannot be read or written.
+    """
+    paths = _paths(config)
+    store = open_verdicts(paths)
+    flags = published_flags(paths, ZoneInfo("UTC"))
+    said = _by_flag(store.all())
+    flags |= {flag.flag_id: flag for flag in _gone(flags, said)}
+    return store.add(read_verdicts(file, flags, said, reviewer=reviewer, now=now or datetime.now(UTC)))
+
+
+def published_flags(paths: Paths, zone: ZoneInfo) -> dict[str, Flag]:
+    """Every flag of every published report by its id, batches in their order, the severest first.
+
+    Raises:
+        StorageError: a report cannot be read.
+    """
+    found: dict[str, Flag] = {}
+    for batch in paths.published():
+        report = paths.report(batch)
+        version = read_receipt(report).detector_version
+        with storage_errors(report, "read the flags"):
+            rows = pq.read_table(report / FLAGS_FILE, columns=_COLUMNS, partitioning=None).to_pylist()
+        found |= {row["flag_id"]: _flag(row, zone, version) for row in rows}
+    return found
+
+
+def _flag(row: dict[str, Any], zone: ZoneInfo, version: int) -> Flag:
+    channels = [
+        f"{c['channel']} {c['share']:.0%}" for c in (row["channels"] or [])[:_NAMED_CHANNELS] if c["share"]
+    ]
+    return Flag(
+        flag_id=row["flag_id"],
+        batch=row["batch"],
+        entity=row["entity"] or "",
+        item=row["item"] or "",
+        start=row["start"].astimezone(zone).isoformat() if row["start"] else "",
+        end=row["end"].astimezone(zone).isoformat() if row["end"] else "",
+        severity=f"{row['severity']:.1f}",
+        channels="; ".join(channels),
+        detector_version=version,
+    )
+
+
+def _gone(flags: dict[str, Flag], said: dict[str, list[Verdict]]) -> list[Flag]:
+    return [
+        Flag(flag, of[0].batch, "", "", "", "", "", "", of[0].detector_version or 0)
+        for flag, of in said.items()
+        if flag not in flags
+    ]
+
+
+def _by_flag(said: list[Verdict]) -> dict[str, list[Verdict]]:
+    by_flag: dict[str, list[Verdict]] = {}
+    for verdict in said:
+        by_flag.setdefault(verdict.flag_id, []).append(verdict)
+    return by_flag
+
+
+def _paths(config: Path) -> Paths:
+    return Paths(home_for(config), load_config(config).name)

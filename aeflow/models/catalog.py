@@ -16,6 +16,7 @@ from aeflow.models.conv2d import Conv2dAutoencoder
 from aeflow.models.dense import DenseAutoencoder
 from aeflow.models.feature import FeatureAutoencoder
 from aeflow.models.lstm import LstmAutoencoder
+from aeflow.models.padim import Padim
 from aeflow.models.pca import Pca
 from aeflow.models.resnet import ResnetAutoencoder
 from aeflow.models.stacked import StackedAutoencoder
@@ -36,6 +37,7 @@ class Family:
         | config.Conv2d
         | config.Resnet
         | config.Feature
+        | config.Padim
         | config.Lstm
         | config.Conv1d
         | config.Attention
@@ -55,6 +57,7 @@ CATALOG: dict[str, Family] = {
     "conv2d": Family(config.Conv2d, Conv2dAutoencoder),
     "resnet": Family(config.Resnet, ResnetAutoencoder),
     "feature": Family(config.Feature, FeatureAutoencoder),
+    "padim": Family(config.Padim, Padim),
     "lstm": Family(config.Lstm, LstmAutoencoder),
     "conv1d": Family(config.Conv1d, Conv1dAutoencoder),
     "attention": Family(config.Attention, AttentionAutoencoder),

@@ -139,7 +139,11 @@ def _rows(path: Path) -> list[dict[str, str]]:
     remedy = "Give a CSV with a header: flag_id, verdict, and if you like reviewer, at, note."
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
-            table = csv.DictReader(file, restval="")
+            header = file.readline()
+            # Spreadsheets write semicolons where a comma is the decimal sign.
+            separator = max(",;\t", key=header.count)
+            file.seek(0)
+            table = csv.DictReader(file, restval="", delimiter=separator)
             names, rows = table.fieldnames or (), list(table)
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise SourceError(f"the verdicts cannot be read: {error}", where=str(path), remedy=remedy) from error

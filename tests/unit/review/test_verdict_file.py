@@ -63,6 +63,13 @@ def test_without_a_time_what_was_said_last_is_not_said_again(tmp_path):
     assert len(read(path, {"f1": [replace(mine, reviewer="you")]})) == 1
 
 
+@pytest.mark.parametrize("separator", [";", "\t"])
+def test_separators_of_other_spreadsheets_are_understood(tmp_path, separator):
+    lines = ["flag_id,verdict,note", "f1,true,seen", "f2,,"]
+    found = read(write(tmp_path, *(line.replace(",", separator) for line in lines)))
+    assert [(v.flag_id, v.note) for v in found] == [("f1", "seen")]
+
+
 def test_a_byte_order_mark_of_a_spreadsheet_is_no_part_of_the_header(tmp_path):
     path = tmp_path / "v.csv"
     path.write_bytes("flag_id,verdict\nf1,true\n".encode("utf-8-sig"))

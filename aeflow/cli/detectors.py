@@ -119,7 +119,8 @@ def _print_training(done: TrainedDetector) -> None:
         f"Detector {done.version} of {done.pipeline}, trained on {done.rows} valid items "
         f"(set aside: {in_words(done.quarantined)})"
     )
-    print(f"  in {done.epochs} epochs on {done.device}, {done.items_per_second:,.0f} items a second.")
+    how = f"{done.epochs} epochs" if done.epochs else "one go"
+    print(f"  in {how} on {done.device}, {done.items_per_second:,.0f} items a second.")
     for reason in done.decision.reasons:
         print(f"  {reason}")
     if done.note:

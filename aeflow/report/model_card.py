@@ -31,13 +31,14 @@ def model_card(
         if calibration.promise == "false_flags_per_batch"
         else f"at most {calibration.promised:.1%} of a batch's flags are false"
     )
+    how = f"Trained {len(training.history)} epochs" if training.history else "Fitted in one go"
     lines = [
         f"# {config.name}: {config.model.family} detector for {config.kind}",
         "",
         f"- Channels: {', '.join(config.channels)}",
         f"- Learnt from {intake.valid:,} items of {len(batches)} batches ({shown}); {intake.rows_in - intake.valid:,} set aside",
         f"- Digest of that history: {intake.digest}",
-        f"- Trained {len(training.history)} epochs on {training.device} in {training.precision}, seed {config.seed}",
+        f"- {how} on {training.device} in {training.precision}, seed {config.seed}",
         f"- Promise: {promise} (rule {calibration.rule}, {calibration.n:,} calibration scores)",
         *([f"- Note: {calibration.note}"] if calibration.note else []),
         "",

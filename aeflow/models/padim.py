@@ -36,8 +36,8 @@ _MOST_PLACES = 16
 _PICTURE_CELLS = 32
 # Of the variance that is usual: what never varied must not be infinitely far away.
 _LEAST_VARIANCE = 1e-6
-# Of the mean square of the codes: readings of few items would follow each of them to the last digit.
-_RIDGE = 1e-3
+# Of the mean variance of the code's numbers: with less, a reading of a few hundred images follows each of them.
+_RIDGE = 1.0
 
 
 class Padim(ClosedForm):

@@ -41,5 +41,5 @@ def test_a_network_knows_the_options_it_was_built_from():
     assert Lstm.model_validate_json(build(model, (6, 2)).options) == model
 
 
-def test_only_pca_is_fitted_without_epochs():
-    assert [name for name, family in CATALOG.items() if family.closed_form] == ["pca"]
+def test_what_has_a_closed_form_is_fitted_without_epochs():
+    assert [name for name, family in CATALOG.items() if family.closed_form] == ["padim", "pca"]

@@ -21,7 +21,7 @@ TORCH_WHEEL = $(firstword $(foreach folder,$(FOLDERS),$(wildcard $(folder)/torch
 PROJECT = --constraint constraints.txt --editable '.[dev,postgresql,pretrained,umap]'
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint format bench bench-models docs constraints clean
+.PHONY: help setup chromium demo test lint format bench bench-models docs constraints clean
 
 help:  ## list what there is
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -54,7 +54,15 @@ $(READY): pyproject.toml constraints.txt
 demo: setup  ## the main job on real data, images and series, end to end
 	$(BIN)/aeflow demo
 
-test: setup  ## all tests
+# The tests of report and review app drive the system's browser; without one they are skipped, and say why.
+chromium:
+	@if ! command -v chromedriver >/dev/null && [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+	  echo "Installing Chromium for the browser tests."; export DEBIAN_FRONTEND=noninteractive; \
+	  { apt-get update -qq && apt-get install -y -qq --no-install-recommends chromium chromium-driver \
+	    fonts-dejavu-core; } >/dev/null 2>&1 || echo "Chromium could not be installed: its tests are skipped."; \
+	fi
+
+test: setup chromium  ## all tests
 	$(BIN)/python -m pytest $(PYTEST_ARGS)
 
 lint: setup  ## style, types, layers

@@ -1,7 +1,8 @@
 """What people said of flags: one row each time somebody said something, never changed or deleted.
 
 They lie in the ledger's database, so that several people can review at once. What holds of a flag is
-read from all that was said of it: the last word of each reviewer counts.
+read from all that was said of it: the last word of each reviewer counts. Who takes a word back appends
+that too, and what they said before it holds again.
 """
 
 from __future__ import annotations
@@ -31,6 +32,8 @@ class Word(StrEnum):
     FALSE = "false"
     """It is normal: a false flag."""
     UNSURE = "unsure"
+    RETRACTED = "retracted"
+    """I take back my last word on it; the one before, if there is one, holds again."""
 
 
 class Standing(StrEnum):
@@ -85,12 +88,27 @@ class Verdicts:
             known = {_identity(verdict) for verdict in self._read(connection)}
             new = {_identity(v): v for v in said if _identity(v) not in known}
             if new:
-                rows = [
-                    asdict(v) | {"word": str(v.word), "at": v.at.astimezone(UTC), "pipeline": self.pipeline}
-                    for v in new.values()
-                ]
-                connection.execute(sa.insert(verdicts), rows)
+                connection.execute(sa.insert(verdicts), [self._row(verdict) for verdict in new.values()])
             return len(new)
+
+    def append(self, said: Sequence[Verdict]) -> None:
+        """Append all of them or none, whatever is kept already: for those who say it at this moment.
+
+        Raises:
+            InputError: a verdict has no reviewer, or its time no zone.
+        """
+        for verdict in said:
+            _require_whole(verdict)
+        if said:
+            with database_errors(str(self.engine.url)), writing(self.engine) as connection:
+                connection.execute(sa.insert(verdicts), [self._row(verdict) for verdict in said])
+
+    def since(self, number: int) -> list[tuple[int, Verdict]]:
+        """What was kept under a number above `number`, with the numbers, in their order. Of two writers at
+        once the higher number may be seen first: ask again from somewhat further back."""
+        query = self._query().where(verdicts.c.id > number)
+        with database_errors(str(self.engine.url)), self.engine.connect() as connection:
+            return [(row["id"], _verdict(row)) for row in connection.execute(query).mappings()]
 
     def all(self) -> list[Verdict]:
         """Everything that was said, in the order in which it was kept."""
@@ -98,21 +116,35 @@ class Verdicts:
             return self._read(connection)
 
     def _read(self, connection: sa.Connection) -> list[Verdict]:
-        query = sa.select(verdicts).where(verdicts.c.pipeline == self.pipeline).order_by(verdicts.c.id)
-        return [_verdict(row) for row in connection.execute(query).mappings()]
+        return [_verdict(row) for row in connection.execute(self._query()).mappings()]
+
+    def _query(self) -> sa.Select[Any]:
+        return sa.select(verdicts).where(verdicts.c.pipeline == self.pipeline).order_by(verdicts.c.id)
+
+    def _row(self, verdict: Verdict) -> dict[str, Any]:
+        changed = {"word": str(verdict.word), "at": verdict.at.astimezone(UTC), "pipeline": self.pipeline}
+        return asdict(verdict) | changed
+
+
+def words_that_hold(said: Iterable[Verdict]) -> dict[tuple[str, str], Verdict]:
+    """The word of each reviewer on each flag that holds: (flag id, reviewer) -> verdict. It is the one with
+    the latest time, of two with the same the one kept later; one taken back uncovers the one before it."""
+    spoken: dict[tuple[str, str], list[Verdict]] = {}
+    for verdict in sorted(said, key=lambda v: v.at):
+        words = spoken.setdefault((verdict.flag_id, verdict.reviewer), [])
+        if verdict.word is not Word.RETRACTED:
+            words.append(verdict)
+        elif words:
+            words.pop()
+    return {who: words[-1] for who, words in spoken.items() if words}
 
 
 def standing(said: Iterable[Verdict]) -> dict[str, Standing]:
-    """What holds of each flag: flag id -> standing. The last word of a reviewer is that with the latest
-    time, of two with the same the one kept later; who is unsure contradicts nobody."""
-    last: dict[tuple[str, str], Verdict] = {}
-    for verdict in said:
-        before = last.get((verdict.flag_id, verdict.reviewer))
-        if before is None or before.at <= verdict.at:
-            last[verdict.flag_id, verdict.reviewer] = verdict
+    """What holds of each flag: flag id -> standing, from the words that hold; who is unsure contradicts
+    nobody. A flag of which every word was taken back is not among them."""
     words: dict[str, set[Word]] = {}
-    for verdict in last.values():
-        words.setdefault(verdict.flag_id, set()).add(verdict.word)
+    for (flag, _), verdict in words_that_hold(said).items():
+        words.setdefault(flag, set()).add(verdict.word)
     return {flag: _agreed(of_flag) for flag, of_flag in words.items()}
 
 
@@ -157,5 +189,5 @@ def _require_whole(verdict: Verdict) -> None:
     if verdict.at.tzinfo is None:
         raise InputError(f"expected a time with its zone, got {verdict.at}", where=where)
     for text in (verdict.reviewer, verdict.note):
-        if "\0" in text or (not text.isprintable() and "\n" not in text):
+        if not all(character.isprintable() or character in "\n\t" for character in text):
             raise InputError(f"expected text of characters that can be shown, got {text!r}", where=where)

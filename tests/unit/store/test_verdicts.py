@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from aeflow.exceptions import InputError
 from aeflow.store.ledger import open_ledger
 from aeflow.store.paths import Paths
-from aeflow.store.verdicts import Standing, Verdict, Word, open_verdicts, standing
+from aeflow.store.verdicts import Standing, Verdict, Word, open_verdicts, standing, words_that_hold
 
 NOW = datetime(2026, 11, 20, 8, 30, 15, 250_000, tzinfo=UTC)
 SAID = Verdict("f1", "2026-11-19", Word.TRUE, "anna", NOW, note="bearing", detector_version=3)
@@ -87,3 +87,35 @@ def test_the_last_word_of_each_reviewer_counts(said, held):
 def test_each_flag_by_itself():
     held = standing([SAID, replace(SAID, flag_id="f2", word=Word.FALSE)])
     assert held == {"f1": Standing.TRUE, "f2": Standing.FALSE}
+
+
+def test_a_word_taken_back_uncovers_the_one_before_and_all_of_it_is_kept(verdicts):
+    words = [Word.TRUE, Word.FALSE, Word.RETRACTED]
+    verdicts.append([later(SAID, word, minutes) for minutes, word in enumerate(words)])
+    assert standing(verdicts.all()) == {"f1": Standing.TRUE}
+    assert words_that_hold(verdicts.all()) == {("f1", "anna"): SAID}
+    verdicts.append([later(SAID, Word.RETRACTED, 3), later(SAID, Word.RETRACTED, 4)])
+    assert standing(verdicts.all()) == {}
+    assert [v.word for v in verdicts.all()] == [*words, Word.RETRACTED, Word.RETRACTED]
+
+
+def test_nobody_takes_back_the_word_of_another(verdicts):
+    verdicts.append([SAID, replace(later(SAID, Word.RETRACTED), reviewer="ben")])
+    assert standing(verdicts.all()) == {"f1": Standing.TRUE}
+
+
+def test_what_is_said_now_is_kept_even_if_it_was_said_within_the_second(verdicts):
+    verdicts.append([SAID])
+    verdicts.append([SAID])
+    assert len(verdicts.all()) == 2
+    with pytest.raises(InputError, match="name of the reviewer"):
+        verdicts.append([SAID, replace(SAID, reviewer="")])
+    assert len(verdicts.all()) == 2
+
+
+def test_what_came_since_is_told_with_its_numbers(verdicts, home):
+    open_verdicts(Paths(home, "line")).append([SAID])
+    verdicts.append([SAID, later(SAID, Word.FALSE)])
+    numbered = verdicts.since(0)
+    assert [v for _, v in numbered] == verdicts.all()
+    assert verdicts.since(numbered[0][0]) == numbered[1:]

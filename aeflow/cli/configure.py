@@ -16,7 +16,7 @@ def add_commands(app: typer.Typer) -> None:
         app.command()(command)
 
 
-def init(
+def init(  # noqa: PLR0917 - typer reads each option off the signature
     name: Annotated[
         str, typer.Argument(metavar="NAME", help="Of the pipeline: lower-case letters, digits, - and _.")
     ],
@@ -31,6 +31,12 @@ def init(
     ] = None,
     entity: Annotated[
         str | None, typer.Option("--entity", metavar="COL", help="The table's entity column.")
+    ] = None,
+    time_format: Annotated[
+        str | None,
+        typer.Option(
+            "--time-format", metavar="FORM", help="Of the times, such as '%d.%m.%Y %H:%M' or epoch_seconds."
+        ),
     ] = None,
     sql: Annotated[
         Path | None, typer.Option("--sql", metavar="FILE", help="A query with :start and :end.")
@@ -59,7 +65,7 @@ def init(
     if images is not None:
         profile = profile_images(images)
     elif table is not None:
-        profile = profile_table(table, time=time, entity=entity)
+        profile = profile_table(table, time=time, entity=entity, time_format=time_format)
     else:
         if sql is None or url is None:
             raise InputError("--sql FILE needs --url URL", where="aeflow init")

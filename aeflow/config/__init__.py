@@ -29,6 +29,7 @@ from aeflow.config.models import (
 )
 from aeflow.config.pipeline import PipelineConfig
 from aeflow.config.source import (
+    EPOCH_UNITS_US,
     BatchRule,
     History,
     ImageSource,
@@ -37,6 +38,7 @@ from aeflow.config.source import (
     Split,
     SqlSource,
     TableSource,
+    is_time_format,
 )
 from aeflow.config.stages import (
     Calibration,
@@ -53,6 +55,7 @@ from aeflow.config.stages import (
 
 __all__ = [
     "BASELINE",
+    "EPOCH_UNITS_US",
     "Attention",
     "BatchRule",
     "Calibration",
@@ -98,6 +101,7 @@ __all__ = [
     "VariationalCode",
     "dump_json",
     "find_config",
+    "is_time_format",
     "json_schema",
     "load_config",
 ]

@@ -10,6 +10,19 @@ from pydantic import Field, field_validator, model_validator
 
 from aeflow.config.base import Section
 
+EPOCH_UNITS_US = {
+    "epoch_seconds": 1e6,
+    "epoch_milliseconds": 1e3,
+    "epoch_microseconds": 1.0,
+    "epoch_nanoseconds": 1e-3,
+}
+"""Formats of times as numbers since 1970 -> microseconds in one of them."""
+
+
+def is_time_format(form: str) -> bool:
+    """Whether `form` may be a `time_format`: a unit of numbers since 1970, or a pattern."""
+    return form in EPOCH_UNITS_US or "%" in form
+
 
 def _known_zone(name: str) -> str:
     try:
@@ -58,12 +71,16 @@ class TableSource(Section):
     """A file, a folder or a glob, relative to this file."""
     format: Literal["csv", "parquet"] = "csv"
     """csv may be packed as .gz."""
-    delimiter: str = Field(default=",", min_length=1, max_length=1)
-    """Between the cells of a CSV line."""
+    delimiter: Annotated[str, Field(min_length=1, max_length=1)] | Literal["whitespace"] = ","
+    """Between the cells of a CSV line. whitespace: any run of blanks and tabs."""
     header: bool = True
     """False: the columns are named c01, c02, ..."""
     time_column: str | None = None
     """None: the rows carry no time; they are numbered from `first_time` in steps of the cadence."""
+    time_format: str | None = None
+    """None: timestamps, or ISO 8601 text such as 2026-11-20 06:00:00. epoch_seconds, epoch_milliseconds,
+    epoch_microseconds, epoch_nanoseconds: numbers since 1970, UTC. Else a pattern such as "%d.%m.%Y %H:%M:%S"
+    (as Python's strptime; %f: fractions of a second, %z: offset from UTC)."""
     first_time: datetime = datetime(2000, 1, 1)  # noqa: DTZ001 - in the pipeline's zone, as all naive times
     """Time of the first row where rows carry none."""
     entity_column: str | None = None
@@ -72,6 +89,14 @@ class TableSource(Section):
     """True: each file is one entity, named by its path below the batch folder, without suffix."""
     channels: tuple[str, ...] = Field(min_length=1)
     """The columns that are scored, in this order."""
+
+    @field_validator("time_format")
+    @classmethod
+    def _known_format(cls, form: str | None) -> str | None:
+        if form is not None and not is_time_format(form):
+            msg = f"expected {', '.join(EPOCH_UNITS_US)} or a pattern such as %d.%m.%Y %H:%M:%S, got {form!r}"
+            raise ValueError(msg)
+        return form
 
     @model_validator(mode="after")
     def _one_origin_of_entities(self) -> Self:

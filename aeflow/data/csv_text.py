@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import csv
 import gzip
+import re
 import zlib
 from collections import Counter
 from dataclasses import dataclass
@@ -29,6 +30,7 @@ _BOM = b"\xef\xbb\xbf"
 _BLOCK_BYTES = 4 << 20
 _MAX_LINE_BYTES = 16 << 20
 _MAX_QUOTED_LINES = 100  # a quoted cell that spans more lines was never closed
+_WHITESPACE = "whitespace"
 _LOOK_LINES = 1000  # from so many lines the number of columns is taken where there is no header
 
 
@@ -55,6 +57,8 @@ class CsvFile:
     """In the order of the file; empty for a file of zero bytes."""
     delimiter: str
     header: bool
+    runs: bool = False
+    """Any run of blanks and tabs parts two cells: each is read as one `delimiter`."""
 
     @classmethod
     def look(cls, path: Path, *, delimiter: str, header: bool) -> CsvFile:
@@ -67,14 +71,19 @@ class CsvFile:
         if not delimiter.isascii():
             msg = f"expected an ASCII delimiter such as , or ;, got {delimiter!r}"
             raise SourceError(msg, where=str(path), remedy="Mend source.delimiter.")
+        runs = delimiter == _WHITESPACE
+        if runs:
+            delimiter = "\t"
         with open_bytes(path) as file:
             block = next(_blocks(file, path), b"").removeprefix(_BOM)
+        if runs:
+            block = _runs_as_tabs(block)
         lines = [line for line in block.split(b"\n")[:_LOOK_LINES] if line.strip(b"\r")]
         if not lines:
-            return cls(path, (), delimiter, header)
+            return cls(path, (), delimiter, header, runs)
         first = _header(lines[0], delimiter, path)
         names = first if header else numbered_columns(_usual_width(lines, delimiter) or len(first))
-        return cls(path, tuple(names), delimiter, header)
+        return cls(path, tuple(names), delimiter, header, runs)
 
     def read(self, wanted: Sequence[str], *, block_bytes: int = _BLOCK_BYTES) -> Iterator[Cells]:
         """The data lines in the order of the file, one block after the other.
@@ -90,7 +99,8 @@ class CsvFile:
         row, open_lines, header = 0, b"", self.header
         with open_bytes(self.path) as file:
             for number, block in enumerate(_blocks(file, self.path, block_bytes)):
-                lines = open_lines + block if number else block.removeprefix(_BOM)
+                lines = block if number else block.removeprefix(_BOM)
+                lines = open_lines + (_runs_as_tabs(lines) if self.runs else lines)
                 if header:
                     lines, header = _without_first_line(lines)
                 # Arrow takes a lone carriage return for the end of a line; Python's parser refuses it.
@@ -197,6 +207,11 @@ def numbered_columns(count: int) -> list[str]:
     """c01, c02, ...: the names of `count` columns without a header."""
     digits = max(2, len(str(count)))
     return [f"c{i:0{digits}d}" for i in range(1, count + 1)]
+
+
+def _runs_as_tabs(lines: bytes) -> bytes:
+    """Lines with one tab for each run of blanks and tabs, and none at their ends."""
+    return re.sub(rb"(?m)^\t|\t(?=\r?$)", b"", re.sub(rb"[ \t]+", b"\t", lines))
 
 
 def _few_lines(lines: list[str], at: int) -> Iterator[str]:

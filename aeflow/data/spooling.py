@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 from aeflow.data import periods, sql, tables
 from aeflow.data.placement import Span
-from aeflow.data.readings import read_times
 from aeflow.data.staging import Layout
+from aeflow.data.time_formats import read_times_as
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -88,9 +88,9 @@ def readable_times(config: PipelineConfig, file: tables.TableFile) -> Iterator[n
     assert source.kind == "table"
     assert source.time_column is not None
     for cells in tables.read_cells(file, source, [source.time_column], zone):
-        times = read_times(
-            cells.columns[source.time_column], zone, where=f"{file.path}, {source.time_column}"
-        )
+        column = cells.columns[source.time_column]
+        where = f"{file.path}, {source.time_column}"
+        times = read_times_as(column, source.time_format, zone, where=where)
         yield times.us[times.readable]
 
 
@@ -137,6 +137,7 @@ def layout_of(config: PipelineConfig) -> Layout:
         time_column=source.time_column,
         entity_column=source.entity_column,
         time_zone=config.batch.time_zone,
+        time_format=source.time_format if source.kind == "table" else None,
     )
     if source.kind == "sql" or source.time_column is not None:
         return layout

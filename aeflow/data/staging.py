@@ -15,8 +15,9 @@ import pyarrow as pa
 
 from aeflow.data.external_sort import sort_batches
 from aeflow.data.placement import FileReading, Span, choose_rows, grown
-from aeflow.data.readings import Cells, Times, read_names, read_numbers, read_times
+from aeflow.data.readings import Cells, Times, read_names, read_numbers
 from aeflow.data.row_rules import CODE, Rows
+from aeflow.data.time_formats import read_times_as
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -34,6 +35,8 @@ class Layout:
     time_column: str | None
     entity_column: str | None
     time_zone: str
+    time_format: str | None = None
+    """Of a table's times: `source.time_format`."""
     first_us: int = 0
     """Without a time column: time of the first row, microseconds since 1970, UTC."""
     step_us: float = 0.0
@@ -188,8 +191,11 @@ class Spool:
             times = self._numbered_times(entity)
             time_us = times.us
         else:
-            times = read_times(
-                columns[layout.time_column], layout.time_zone, where=f"{where}, {layout.time_column}"
+            times = read_times_as(
+                columns[layout.time_column],
+                layout.time_format,
+                layout.time_zone,
+                where=f"{where}, {layout.time_column}",
             )
             self._note(reading, times)
             time_us = reading.place(times, where)

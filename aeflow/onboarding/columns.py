@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from aeflow.data.readings import read_names, read_numbers, read_times
+from aeflow.data.time_formats import find_epoch_unit, find_patterns, read_times_as
 from aeflow.exceptions import SourceError
 
 if TYPE_CHECKING:
@@ -23,6 +24,7 @@ _LABEL_NAMES = {
     "changepoint", "change_point", "ground_truth", "target_label", "fault", "is_fault",
 }  # fmt: skip
 _TIME_NAMES = ("timestamp", "datetime", "time", "date", "ts")
+_EPOCH_NAMES = {*_TIME_NAMES, "epoch", "unix", "unixtime", "unix_time", "timestamp_ms", "time_ms", "t"}
 _ENTITY_NAMES = {
     "entity", "machine", "machine_id", "device", "device_id", "sensor", "sensor_id", "unit", "unit_id", "asset",
     "asset_id", "host", "line", "station", "series", "series_id", "id", "well", "pump", "turbine", "server",
@@ -47,6 +49,8 @@ class Column:
     zero_or_one: bool
     counts_rows: bool
     """Whole numbers that grow by one from row to row."""
+    time_formats: tuple[str, ...] = ()
+    """Of a column of times that are no ISO 8601 text: `source.time_format`; several if it is not clear."""
 
 
 @dataclass(frozen=True)
@@ -60,14 +64,18 @@ class Roles:
     """Column -> why it is no channel."""
 
 
-def look_at_column(name: str, cells: pa.Array) -> Column:
+def look_at_column(name: str, cells: pa.Array, *, formats: bool = True) -> Column:
     """Judge a column by the rules with which the pipeline will read it.
 
     Args:
         name: of the column.
         cells: (R,) text or typed, a sample.
+        formats: times may come in other forms than ISO 8601.
     """
     kind, values = _kind(name, cells)
+    found = _time_formats(name, cells, kind, values) if formats else ()
+    if found:
+        kind, values = "time", None
     given = values[~np.isnan(values)] if values is not None else np.zeros(0)
     blank = pc.sum(pc.equal(pc.utf8_trim_whitespace(cells), "")).as_py() or 0 if _is_text(cells) else 0
     missing = float(np.isnan(values).mean()) if values is not None and len(cells) else 0.0
@@ -80,7 +88,25 @@ def look_at_column(name: str, cells: pa.Array) -> Column:
         distinct=len(np.unique(given)) if values is not None else len(cells.unique()),
         zero_or_one=bool(given.size) and bool(np.isin(given, (0.0, 1.0)).all()),
         counts_rows=len(given) > 1 and bool((np.diff(given) == 1).all()),
+        time_formats=found,
     )
+
+
+def with_time_format(column: Column, cells: pa.Array, form: str, *, named: bool) -> Column:
+    """The column as one of times if its cells (R,) are of the format `form`, else as it is. Numbers are times
+    only where the column was named as such, or its own name says so."""
+    if column.kind == "empty" or (
+        column.kind == "number" and not named and column.name.lower() not in _EPOCH_NAMES
+    ):
+        return column
+    try:
+        readable = read_times_as(cells, form, "UTC", where=column.name).readable
+    except SourceError:
+        return column
+    present = np.array(cells.is_valid())
+    if (present & ~readable).sum() > _MISFITS * present.sum():
+        return column
+    return replace(column, kind="time", time_formats=(form,))
 
 
 def assign_roles(
@@ -106,16 +132,19 @@ def assign_roles(
             msg = f"there is no column {named!r}; the columns are {', '.join(by_name)}"
             raise SourceError(msg, where=where, remedy=f"Name one of them.{hint}")
     if time is not None and by_name[time].kind != "time":
-        msg = f"expected ISO 8601 times in column {time!r}, such as 2026-11-20 06:00:00, got {by_name[time].kind}"
+        msg = f"expected times in column {time!r}, such as 2026-11-20 06:00:00, got {by_name[time].kind}"
         raise SourceError(
             msg,
             where=where,
-            remedy="Turn the column into timestamps, or leave --time away to number the rows.",
+            remedy="Give its form: --time-format '%d.%m.%Y %H:%M' (or epoch_seconds); or turn it into timestamps.",
         )
     times = [column.name for column in columns if column.kind == "time"]
     time = time or next(
         (n for wish in _TIME_NAMES for n in times if n.lower() == wish), next(iter(times), None)
     )
+    if time is not None and len(by_name[time].time_formats) > 1:
+        msg = f"the times in column {time!r} fit {' and '.join(map(repr, by_name[time].time_formats))}"
+        raise SourceError(msg, where=where, remedy="Say which it is: --time-format.")
     entity = entity or _find_entity(columns, rows)
     left_out = {
         column.name: reason
@@ -176,6 +205,15 @@ def _kind(name: str, cells: pa.Array) -> tuple[ColumnKind, np.ndarray | None]:
     except SourceError:
         return "empty", None  # lists and the like: nothing that can be watched
     return "text", None
+
+
+def _time_formats(name: str, cells: pa.Array, kind: ColumnKind, values: np.ndarray | None) -> tuple[str, ...]:
+    """In which forms other than ISO 8601 the cells are times; only a column that is called one can be
+    numbers since 1970."""
+    if kind == "number" and values is not None and name.lower() in _EPOCH_NAMES:
+        unit = find_epoch_unit(values)
+        return (unit,) if unit else ()
+    return tuple(find_patterns(cells, where=name, misfits=_MISFITS)) if kind == "text" else ()
 
 
 def _is_text(cells: pa.Array) -> bool:

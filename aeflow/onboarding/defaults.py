@@ -269,6 +269,7 @@ def _series_source(
             "delimiter": profile.delimiter,
             "header": profile.header,
             "time_column": roles.time,
+            "time_format": profile.time_format,
             "entity_column": roles.entity,
             "entity_from_path": profile.entity_from_path,
             "channels": roles.channels,

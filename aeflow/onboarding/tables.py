@@ -13,14 +13,24 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from aeflow.config import BatchRule, Calibration, PipelineConfig, SeriesPrepare, SqlSource, TableSource
+from aeflow.config import (
+    EPOCH_UNITS_US,
+    BatchRule,
+    Calibration,
+    PipelineConfig,
+    SeriesPrepare,
+    SqlSource,
+    TableSource,
+    is_time_format,
+)
 from aeflow.config.models import BASELINE
 from aeflow.data import sql
 from aeflow.data.csv_text import CsvFile
-from aeflow.data.readings import Cells, read_names, read_times
+from aeflow.data.readings import Cells, read_names
 from aeflow.data.tables import TableFile, find_files, read_cells
+from aeflow.data.time_formats import read_times_as
 from aeflow.exceptions import ConfigError, SourceError
-from aeflow.onboarding.columns import Column, Roles, assign_roles, look_at_column
+from aeflow.onboarding.columns import Column, Roles, assign_roles, look_at_column, with_time_format
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -83,6 +93,7 @@ class TableProfile:
     format: str
     delimiter: str
     header: bool
+    time_format: str | None
     files: int
     folders: dict[str, int]
     """First-level folder -> files in it."""
@@ -101,18 +112,24 @@ class SqlProfile:
     readings: Readings
 
 
-def profile_table(path: Path, time: str | None = None, entity: str | None = None) -> TableProfile:
+def profile_table(
+    path: Path, time: str | None = None, entity: str | None = None, time_format: str | None = None
+) -> TableProfile:
     """Look at CSV or Parquet files.
 
     Args:
         path: a file, a folder or a glob.
         time: column of the times; None: the first column that holds some.
         entity: column of the entities, or `FROM_PATH`; None: found by its values or by the files.
+        time_format: of the times, as `source.time_format`; None: found by their values.
 
     Raises:
         SourceError: nothing is there, a file cannot be read, a named column is missing, or no column
             holds numbers.
     """
+    if time_format is not None and not is_time_format(time_format):
+        msg = f"expected {', '.join(EPOCH_UNITS_US)} or a pattern such as %d.%m.%Y %H:%M:%S, got {time_format!r}"
+        raise SourceError(msg, where="--time-format")
     path = Path(path).expanduser().absolute()
     source = _sniff(path, TableSource(path=str(path), format=_format_of(path), channels=(_PLACEHOLDER,)))
     files = find_files(_provisional(source))
@@ -120,7 +137,13 @@ def profile_table(path: Path, time: str | None = None, entity: str | None = None
     columns = tuple(look_at_column(name, cells) for name, cells in sampled.items())
     wish = None if entity == FROM_PATH else entity
     rows = len(next(iter(sampled.values())))
+    if time_format is not None:
+        columns = tuple(
+            with_time_format(c, sampled[c.name], time_format, named=c.name == time) for c in columns
+        )
     roles = assign_roles(columns, rows, time=time, entity=wish, where=str(path))
+    forms = next((c.time_formats for c in columns if c.name == roles.time), ())
+    source = source.model_copy(update={"time_column": roles.time, "time_format": next(iter(forms), None)})
     by_folder: dict[str, set[str]] = defaultdict(set)
     for file in files:
         folder, slash, rest = file.name.partition("/")
@@ -131,7 +154,7 @@ def profile_table(path: Path, time: str | None = None, entity: str | None = None
     if roles.entity is None and not from_path and len(files) > 1:
         groups = by_folder.values() if as_batches else [{file.name for file in files}]
         from_path = any(len(group) > 1 for group in groups) and (
-            roles.time is None or _files_overlap(files, source, roles.time)
+            roles.time is None or _files_overlap(files, source)
         )
     entity_column = None if from_path else roles.entity
     left_out = {**roles.left_out, **dict.fromkeys(odd, "not in every file")}
@@ -144,6 +167,7 @@ def profile_table(path: Path, time: str | None = None, entity: str | None = None
         source.format,
         source.delimiter,
         source.header,
+        source.time_format,
         len(files),
         counts,
         from_path,
@@ -177,7 +201,7 @@ def profile_sql(query: Path, url: str, time: str | None = None, entity: str | No
             msg, where=str(query), remedy="Check its conditions; :start and :end are set wide open."
         )
     sampled = {name: table.column(name).combine_chunks() for name in table.column_names}
-    columns = tuple(look_at_column(name, cells) for name, cells in sampled.items())
+    columns = tuple(look_at_column(name, cells, formats=False) for name, cells in sampled.items())
     roles = assign_roles(columns, table.num_rows, time=time, entity=entity, where=str(query))
     if roles.time is None:
         msg = f"expected a column of times, got only {', '.join(table.column_names)}"
@@ -195,7 +219,7 @@ class _Times:
     times: dict[str, list[np.ndarray]] = field(default_factory=lambda: defaultdict(list))
     rows: dict[str, int] = field(default_factory=lambda: defaultdict(int))
 
-    def add(self, cells: Cells, roles: Roles, entity: str) -> None:
+    def add(self, cells: Cells, roles: Roles, entity: str, time_format: str | None = None) -> None:
         count = len(cells.row)
         if roles.entity:
             encoded = read_names(cells.columns[roles.entity], where=roles.entity).dictionary_encode()
@@ -203,7 +227,9 @@ class _Times:
             names = encoded.dictionary.to_pylist()
         else:
             codes, names = np.zeros(count, np.int64), [entity]
-        times = read_times(cells.columns[roles.time], "UTC", where=roles.time) if roles.time else None
+        times = None
+        if roles.time:
+            times = read_times_as(cells.columns[roles.time], time_format, "UTC", where=roles.time)
         for code, name in enumerate(names):
             mine = codes == code
             self.rows[name] += int(mine.sum())
@@ -262,7 +288,8 @@ def _sniff(path: Path, source: TableSource) -> TableSource:
         msg = f"expected a CSV file, but its form cannot be told: {' '.join(str(error).split())[:200]}"
         raise SourceError(msg, where=str(file.path), remedy="Is it text with one row a line?") from error
     assert found is not None
-    return source.model_copy(update={"delimiter": found[0] or ",", "header": bool(found[1])})
+    delimiter = "whitespace" if found[0] == " " else found[0] or ","
+    return source.model_copy(update={"delimiter": delimiter, "header": bool(found[1])})
 
 
 def _names(file: TableFile, source: TableSource) -> list[str]:
@@ -303,14 +330,16 @@ def _sample(files: list[TableFile], source: TableSource) -> tuple[dict[str, pa.A
     return {name: pa.concat_arrays(parts) for name, parts in pieces.items()}, odd
 
 
-def _files_overlap(files: list[TableFile], source: TableSource, time: str) -> bool:
+def _files_overlap(files: list[TableFile], source: TableSource) -> bool:
     """Whether the first rows of the files cover the same time: then each is an entity of its own, and
     not the next piece of one series."""
+    time = source.time_column
+    assert time is not None
     spans = []
     for file in files[:_SAMPLED_FILES]:
         chunk = next(read_cells(file, source, [time], "UTC"), None)
         if chunk is not None:
-            found = read_times(chunk.columns[time], "UTC", where=file.name)
+            found = read_times_as(chunk.columns[time], source.time_format, "UTC", where=file.name)
             if found.readable.any():
                 spans.append((found.us[found.readable].min(), found.us[found.readable].max()))
     spans.sort()
@@ -326,7 +355,7 @@ def _entities(
     for file in files[:_MAX_FILES]:
         name = _entity_name(file, as_batches=as_batches) if from_path else ""
         for cells in _up_to(read_cells(file, source, wanted, "UTC"), left):
-            seen.add(cells, roles, name)
+            seen.add(cells, roles, name, source.time_format)
             left -= len(cells.row)
         if left <= 0:
             return seen.profiles(), False

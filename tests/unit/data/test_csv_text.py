@@ -104,3 +104,17 @@ def test_rows_do_not_depend_on_how_much_is_read_at_once(tmp_path_factory, lines,
 def test_a_delimiter_beyond_ascii_is_refused(tmp_path):
     with pytest.raises(SourceError, match="ASCII delimiter"):
         CsvFile.look(tmp_path / "x.csv", delimiter="§", header=True)
+
+
+def test_runs_of_blanks_and_tabs_part_cells_where_the_delimiter_is_whitespace(tmp_path):
+    path = tmp_path / "x.txt"
+    path.write_bytes(b"  a \t b\r\n1   2 \r\n\t3\t4\n\n5\n6  7")
+    csv = CsvFile.look(path, delimiter="whitespace", header=True)
+    assert csv.columns == ("a", "b")
+    for block_bytes in (4, 1 << 20):
+        chunks = list(csv.read(csv.columns, block_bytes=block_bytes))
+        cells = [cell for chunk in chunks for cell in chunk.columns["b"].to_pylist()]
+        assert cells == ["2", "4", None, "7"]
+        assert [list(chunk.malformed.values()) for chunk in chunks if chunk.malformed] == [
+            ["1 columns instead of 2 columns: '5'"]
+        ]

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import gzip
 import sqlite3
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -10,6 +10,7 @@ import pytest
 
 from aeflow.config import load_config
 from aeflow.data.series_intake import list_series_batches, take_in_history
+from aeflow.data.take_in import Context, take_in
 from aeflow.exceptions import ConfigError, SourceError
 from aeflow.onboarding import FROM_PATH, profile_sql, profile_table, write_config
 
@@ -118,7 +119,9 @@ def test_parquet_is_read_by_its_types(tmp_path):
     [
         (("time", "name"), [(t, "x") for t in hours(5)], {}, "at least one column of numbers"),
         (("time", "x"), [(t, 1) for t in hours(5)], {"time": "tiem"}, "'tiem'"),
-        (("time", "x"), [(t, 1) for t in hours(5)], {"time": "x"}, "ISO 8601"),
+        (("time", "x"), [(t, 1) for t in hours(5)], {"time": "x"}, "--time-format"),
+        (("time", "x"), [(t, 1) for t in hours(5)], {"time_format": "seconds"}, "epoch_seconds"),
+        (("t", "x"), [(f"0{d}/02/2026", d) for d in (1, 2, 3)], {}, "Say which it is: --time-format"),
         (("time", "x"), [(t, 1) for t in hours(5)], {"entity": "machine"}, "'machine'"),
     ],
 )
@@ -126,6 +129,28 @@ def test_a_table_that_does_not_fit_is_refused(tmp_path, header, rows, kwargs, sa
     write(tmp_path / "a.csv", header, rows)
     with pytest.raises(SourceError, match=says):
         profile_table(tmp_path / "a.csv", **kwargs)
+
+
+@pytest.mark.parametrize(
+    ("name", "cell", "given", "form"),
+    [
+        ("ts", lambda t: int(t.timestamp()), None, "epoch_seconds"),
+        ("epoch", lambda t: int(t.timestamp() * 1000), None, "epoch_milliseconds"),
+        ("when", lambda t: int(t.timestamp()), "epoch_seconds", "epoch_seconds"),
+        ("Zeit", lambda t: t.strftime("%d.%m.%Y %H:%M"), None, "%d.%m.%Y %H:%M"),
+        ("Zeit", lambda t: t.strftime("%y/%d/%m %H.%M"), "%y/%d/%m %H.%M", "%y/%d/%m %H.%M"),
+    ],
+)
+def test_times_of_other_forms_are_found_or_named_and_make_batches(tmp_path, name, cell, given, form):
+    start = datetime(2026, 11, 1, tzinfo=UTC)
+    rows = [(cell(start + timedelta(hours=i)), i % 24) for i in range(30 * 24)]
+    write(tmp_path / "a.csv", (name, "flow"), rows)
+    found = profile_table(tmp_path / "a.csv", time=name if given else None, time_format=given)
+    assert (found.time_format, found.readings.roles.time) == (form, name)
+    config = load_config(write_config(found, "a", tmp_path / "configs"))
+    assert list_series_batches(config)[0] == "2026-11-01"
+    staged = take_in(config, "2026-11-02", tmp_path / "staged", context=Context())
+    assert (staged.valid, sum(staged.quarantined.values())) == (24, 0)
 
 
 @pytest.mark.parametrize("content", [None, b""])

@@ -213,7 +213,8 @@ class _Run:
 
 def config_digest(config: PipelineConfig) -> str:
     """SHA-256 of everything in the config that can change a report."""
-    return sha256_bytes(dump_json(config.model_copy(update={"compute": Compute()})).encode())
+    computed = config.without_operation().model_copy(update={"compute": Compute()})
+    return sha256_bytes(dump_json(computed).encode())
 
 
 def _still_holds(known: Facts, now: Facts, staged: Intake, paths: Paths) -> bool:

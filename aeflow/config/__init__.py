@@ -27,6 +27,7 @@ from aeflow.config.models import (
     Resnet,
     Stacked,
 )
+from aeflow.config.operation import NOTICE_KINDS, Channel, NoticeKind, Notify, QuietHours, Schedule
 from aeflow.config.pipeline import PipelineConfig
 from aeflow.config.source import (
     EPOCH_UNITS_US,
@@ -56,9 +57,11 @@ from aeflow.config.stages import (
 __all__ = [
     "BASELINE",
     "EPOCH_UNITS_US",
+    "NOTICE_KINDS",
     "Attention",
     "BatchRule",
     "Calibration",
+    "Channel",
     "ChannelMasking",
     "Checks",
     "Code",
@@ -80,14 +83,18 @@ __all__ = [
     "Manifest",
     "MaskingNoise",
     "Model",
+    "NoticeKind",
+    "Notify",
     "Padim",
     "Pca",
     "PipelineConfig",
     "PlainCode",
     "Prepare",
+    "QuietHours",
     "Report",
     "Resnet",
     "SaltAndPepper",
+    "Schedule",
     "Scoring",
     "SeriesPrepare",
     "Source",

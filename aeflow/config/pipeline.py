@@ -9,6 +9,7 @@ from pydantic import Field, PrivateAttr, model_validator
 
 from aeflow.config.base import Section
 from aeflow.config.models import Kind, Model
+from aeflow.config.operation import Notify, Schedule
 from aeflow.config.source import BatchRule, History, ImageSource, Source, Split
 from aeflow.config.stages import (
     Calibration,
@@ -46,6 +47,8 @@ class PipelineConfig(Section):
     calibration: Calibration
     compute: Compute = Compute()
     report: Report = Report()
+    schedule: Schedule = Schedule()
+    notify: Notify = Notify()
 
     _folder: Path = PrivateAttr(default=Path())
 
@@ -75,6 +78,11 @@ class PipelineConfig(Section):
         return self.prepare.window_points, len(self.channels)
 
     @property
+    def schedule_zone(self) -> str:
+        """The zone in which the times of `schedule` and of `notify` are meant."""
+        return self.schedule.time_zone or self.batch.time_zone
+
+    @property
     def error(self) -> ErrorKind:
         """The error that scores are made of."""
         return self.scoring.error or self.training.loss
@@ -84,6 +92,10 @@ class PipelineConfig(Section):
         moved = self.model_copy()
         moved._folder = folder  # noqa: SLF001 - our own, of a copy
         return moved
+
+    def without_operation(self) -> Self:
+        """The same config as if it were neither scheduled nor told of: what detectors and reports hang on."""
+        return self.model_copy(update={"schedule": Schedule(), "notify": Notify()}).at(self.folder)
 
     @model_validator(mode="after")
     def _sections_fit_together(self) -> Self:

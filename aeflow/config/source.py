@@ -24,7 +24,12 @@ def is_time_format(form: str) -> bool:
     return form in EPOCH_UNITS_US or "%" in form
 
 
-def _known_zone(name: str) -> str:
+def known_zone(name: str) -> str:
+    """The name itself, if it is that of an IANA time zone.
+
+    Raises:
+        ValueError: it is none.
+    """
     try:
         ZoneInfo(name)
     except (ZoneInfoNotFoundError, ValueError) as error:
@@ -140,7 +145,7 @@ class BatchRule(Section):
     time_zone: str = "UTC"
     """The zone in which days begin and times without an offset are read."""
 
-    _zone = field_validator("time_zone")(_known_zone)
+    _zone = field_validator("time_zone")(known_zone)
 
 
 class History(Section):

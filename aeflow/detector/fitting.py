@@ -102,7 +102,7 @@ def fit(
     Raises:
         DetectorError: a part of the history is too short.
     """
-    config = config.model_copy(update={"model": model}).at(config.folder)
+    config = config.without_operation().model_copy(update={"model": model}).at(config.folder)
     # A checkpoint is that of this very run: the data, the model, and how it is trained.
     run_name = hashlib.sha256(f"{data.fitted_on.digest}\n{dump_json(config)}".encode()).hexdigest()
     if isinstance(data.history, ImageHistory):

@@ -1,4 +1,4 @@
-"""The tables of the ledger and of the verdicts, and their database: SQLite by default, PostgreSQL by `AEFLOW_LEDGER_URL`."""
+"""The tables of the ledger, the verdicts and the incidents, and their database: SQLite by default, PostgreSQL by `AEFLOW_LEDGER_URL`."""
 
 from __future__ import annotations
 
@@ -108,6 +108,32 @@ verdicts = sa.Table(
     sa.Column("note", sa.Text, nullable=False),
     sa.Column("detector_version", sa.Integer),
     sa.Index("verdicts_of_flag", "pipeline", "flag_id", "id"),
+)
+
+incidents = sa.Table(
+    "incidents",
+    _metadata,
+    sa.Column("id", sa.Integer, primary_key=True),
+    sa.Column("pipeline", sa.Text, nullable=False),
+    sa.Column("kind", sa.String(16), nullable=False),
+    sa.Column("key", sa.Text, nullable=False),
+    sa.Column("title", sa.Text, nullable=False),
+    sa.Column("body", sa.Text, nullable=False),
+    sa.Column("severity", sa.Float),
+    sa.Column("first_at", UtcTime, nullable=False),
+    sa.Column("last_at", UtcTime, nullable=False),
+    sa.Column("times", sa.Integer, nullable=False),
+    sa.Column("over_at", UtcTime),
+    sa.Index("incidents_of_key", "pipeline", "kind", "key"),
+)
+
+tellings = sa.Table(
+    "tellings",
+    _metadata,
+    sa.Column("incident", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("channel", sa.Text, primary_key=True),
+    sa.Column("begun_at", UtcTime, nullable=False),
+    sa.Column("told_at", UtcTime),
 )
 
 

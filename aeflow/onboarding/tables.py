@@ -26,7 +26,7 @@ from aeflow.config import (
 from aeflow.config.models import BASELINE
 from aeflow.data import sql
 from aeflow.data.csv_text import CsvFile
-from aeflow.data.readings import Cells, read_names
+from aeflow.data.readings import Cells, read_names, read_numbers
 from aeflow.data.tables import TableFile, find_files, read_cells
 from aeflow.data.time_formats import read_times_as
 from aeflow.exceptions import ConfigError, SourceError
@@ -42,6 +42,8 @@ _SAMPLED_FILES, _SAMPLED_ROWS = 20, 5_000  # by which the columns are judged
 _MAX_FILES, _MAX_ROWS = 500, 2_000_000  # by which the times are
 _PARQUET = (".parquet", ".parq", ".pq")
 _PLACEHOLDER = "?"
+_RUNS = "whitespace"  # as `source.delimiter`: DuckDB's sniffer knows no runs of blanks
+_LOOKED_AT = 50  # rows, for that
 
 
 @dataclass(frozen=True)
@@ -288,8 +290,24 @@ def _sniff(path: Path, source: TableSource) -> TableSource:
         msg = f"expected a CSV file, but its form cannot be told: {' '.join(str(error).split())[:200]}"
         raise SourceError(msg, where=str(file.path), remedy="Is it text with one row a line?") from error
     assert found is not None
-    delimiter = "whitespace" if found[0] == " " else found[0] or ","
-    return source.model_copy(update={"delimiter": delimiter, "header": bool(found[1])})
+    delimiter, header = found[0] or ",", bool(found[1])
+    if len(CsvFile.look(file.path, delimiter=delimiter, header=False).columns) == 1 or delimiter == " ":
+        runs = CsvFile.look(file.path, delimiter=_RUNS, header=False)
+        numbers = _number_rows(runs)
+        if len(runs.columns) > 1 and numbers[1:].all():
+            delimiter, header = _RUNS, not numbers[0]
+    return source.model_copy(update={"delimiter": delimiter, "header": header})
+
+
+def _number_rows(csv: CsvFile) -> np.ndarray:
+    """Which of the first rows hold numbers alone, (R,) bool."""
+    cells = next(csv.read(csv.columns), None)
+    if cells is None:
+        return np.zeros(1, bool)
+    sample = [read_numbers(column[:_LOOKED_AT], where=csv.path.name)[1] for column in cells.columns.values()]
+    broken = np.isin(cells.row[:_LOOKED_AT] - cells.row[0], list(cells.malformed))
+    unfit: np.ndarray = np.any(sample, axis=0) | broken
+    return ~unfit
 
 
 def _names(file: TableFile, source: TableSource) -> list[str]:

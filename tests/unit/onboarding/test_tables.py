@@ -153,6 +153,16 @@ def test_times_of_other_forms_are_found_or_named_and_make_batches(tmp_path, name
     assert (staged.valid, sum(staged.quarantined.values())) == (24, 0)
 
 
+@pytest.mark.parametrize(("header", "names"), [("", ("c01", "c02")), ("  load   flow\n", ("load", "flow"))])
+def test_cells_parted_by_runs_of_blanks_are_recognised(tmp_path, header, names):
+    path = tmp_path / "a.txt"
+    path.write_text(header + "".join(f"  {i % 24:.7e}  {-i % 5:.7e}\n" for i in range(60)))
+    found = profile_table(path)
+    assert (found.delimiter, found.header) == ("whitespace", bool(header))
+    assert found.readings.roles.channels == names
+    assert found.readings.rows == 60
+
+
 @pytest.mark.parametrize("content", [None, b""])
 def test_a_table_that_is_missing_or_empty_is_refused(tmp_path, content):
     if content is not None:

@@ -1,4 +1,4 @@
-"""What concerns detectors: train, evaluate, models, promote, rollback."""
+"""What concerns detectors: train, evaluate, retrain, models, promote, rollback."""
 
 from __future__ import annotations
 
@@ -11,12 +11,13 @@ import typer
 from aeflow.cli.arguments import ConfigArgument, JsonOption, open_pipeline
 
 if TYPE_CHECKING:
+    from flows.retrain_if_needed import Retrained
     from flows.train_detector import TrainedDetector
 
 
 def add_commands(app: typer.Typer) -> None:
     """Add the commands of this module."""
-    for command in (train, evaluate, models, promote, rollback):
+    for command in (train, evaluate, retrain, models, promote, rollback):
         app.command()(command)
 
 
@@ -61,6 +62,47 @@ def evaluate(
         print_json(evaluation.to_json())
     else:
         print_evaluation(evaluation)
+
+
+def retrain(
+    config: ConfigArgument,
+    force: Annotated[bool, typer.Option("--force", help="Train whatever the decision would be.")] = False,
+    reason: Annotated[
+        str, typer.Option("--reason", metavar="TEXT", help="Why, for the record. With --force or --veto.")
+    ] = "",
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Only decide and say why; change nothing.")
+    ] = False,
+    veto: Annotated[bool, typer.Option("--veto", help="Say no to the retraining that is asked for.")] = False,
+    json: JsonOption = False,
+) -> None:
+    """Decide by the last nights whether to train, say why, and train if so."""
+    from aeflow.cli.output import print_json
+    from aeflow.cli.progress import progress_bar
+    from aeflow.exceptions import InputError
+    from flows import retrain_if_needed as flow
+    from flows.io_tasks import run
+
+    path = open_pipeline(config)
+    if force + dry_run + veto > 1:
+        raise InputError("expected at most one of --force, --dry-run, --veto", where="aeflow retrain")
+    if veto:
+        said = flow.veto(path, reason)
+        print(
+            "The retraining is called off."
+            if said
+            else "No retraining is asked for: there is nothing to call off."
+        )
+        return
+    if dry_run:
+        done = flow.Retrained(path.stem, flow.decide_only(path))
+    else:
+        with progress_bar("training") as bar:
+            done = run(flow.retrain_if_needed, path, force=force, reason=reason, progress=bar)
+    if json:
+        print_json(done.to_json())
+    else:
+        _print_retraining(done)
 
 
 def models(config: ConfigArgument, json: JsonOption = False) -> None:
@@ -110,6 +152,14 @@ def rollback(config: ConfigArgument) -> None:
 
 def _figure(value: float | None) -> str:
     return "" if value is None else f"{value:.3f}"
+
+
+def _print_retraining(done: Retrained) -> None:
+    print(f"{done.pipeline}: {done.decision.outcome}")
+    for reason in done.decision.reasons:
+        print(f"  {reason}")
+    if done.trained is not None:
+        _print_training(done.trained)
 
 
 def _print_training(done: TrainedDetector) -> None:

@@ -29,6 +29,7 @@ from aeflow.config.models import (
 )
 from aeflow.config.operation import NOTICE_KINDS, Channel, NoticeKind, Notify, QuietHours, Schedule
 from aeflow.config.pipeline import PipelineConfig
+from aeflow.config.retraining import Retraining
 from aeflow.config.source import (
     EPOCH_UNITS_US,
     BatchRule,
@@ -93,6 +94,7 @@ __all__ = [
     "QuietHours",
     "Report",
     "Resnet",
+    "Retraining",
     "SaltAndPepper",
     "Schedule",
     "Scoring",

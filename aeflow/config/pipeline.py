@@ -10,6 +10,7 @@ from pydantic import Field, PrivateAttr, model_validator
 from aeflow.config.base import Section
 from aeflow.config.models import Kind, Model
 from aeflow.config.operation import Notify, Schedule
+from aeflow.config.retraining import Retraining
 from aeflow.config.source import BatchRule, History, ImageSource, Source, Split
 from aeflow.config.stages import (
     Calibration,
@@ -49,6 +50,7 @@ class PipelineConfig(Section):
     report: Report = Report()
     schedule: Schedule = Schedule()
     notify: Notify = Notify()
+    retraining: Retraining = Retraining()
 
     _folder: Path = PrivateAttr(default=Path())
 
@@ -94,8 +96,10 @@ class PipelineConfig(Section):
         return moved
 
     def without_operation(self) -> Self:
-        """The same config as if it were neither scheduled nor told of: what detectors and reports hang on."""
-        return self.model_copy(update={"schedule": Schedule(), "notify": Notify()}).at(self.folder)
+        """The same config as if it were neither scheduled, told of nor retrained: what detectors and reports
+        hang on."""
+        without = {"schedule": Schedule(), "notify": Notify(), "retraining": Retraining()}
+        return self.model_copy(update=without).at(self.folder)
 
     @model_validator(mode="after")
     def _sections_fit_together(self) -> Self:

@@ -40,3 +40,14 @@ def benjamini_hochberg_cut(p_values: NDArray[np.float64], rate: float, n_tested:
     limits = rate * np.arange(1, ordered.size + 1) / tested
     passing = np.flatnonzero(ordered <= limits)
     return float(limits[passing[-1]]) if passing.size else rate / tested
+
+
+def adjusted_p_values(p_values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The smallest rate at which each would be found, `(N,)`, NaN where NaN: found at a rate are then those
+    at or below it (Benjamini & Hochberg 1995, as adjusted p-values)."""
+    tested = np.flatnonzero(~np.isnan(p_values))
+    order = tested[np.argsort(p_values[tested], kind="stable")]
+    scaled = p_values[order] * tested.size / np.arange(1, tested.size + 1)
+    adjusted = np.full(p_values.shape, np.nan)
+    adjusted[order] = np.minimum(np.minimum.accumulate(scaled[::-1])[::-1], 1.0)
+    return adjusted

@@ -1,4 +1,4 @@
-"""The tables of the ledger, the verdicts and the incidents, and their database: SQLite by default, PostgreSQL by `AEFLOW_LEDGER_URL`."""
+"""The tables of the ledger, the verdicts, the incidents and the retrainings, and their database: SQLite by default, PostgreSQL by `AEFLOW_LEDGER_URL`."""
 
 from __future__ import annotations
 
@@ -134,6 +134,21 @@ tellings = sa.Table(
     sa.Column("channel", sa.Text, primary_key=True),
     sa.Column("begun_at", UtcTime, nullable=False),
     sa.Column("told_at", UtcTime),
+)
+
+
+retrainings = sa.Table(
+    "retrainings",
+    _metadata,
+    sa.Column("id", sa.Integer, primary_key=True),
+    sa.Column("pipeline", sa.Text, nullable=False),
+    sa.Column("step", sa.String(16), nullable=False),
+    sa.Column("at", UtcTime, nullable=False),
+    sa.Column("trigger", sa.String(16), nullable=False),
+    sa.Column("reason", sa.Text, nullable=False),
+    sa.Column("batch", sa.Text),
+    sa.Column("version", sa.Integer),
+    sa.Index("retrainings_of_pipeline", "pipeline", "id"),
 )
 
 

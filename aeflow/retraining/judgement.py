@@ -1,0 +1,388 @@
+"""What the last nights say by themselves: questions in their order, the first that finds something answers.
+
+Legend: C channels, E entities.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+import numpy as np
+from scipy.stats import poisson
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from aeflow.config import Retraining
+    from aeflow.retraining.measurements import Night, Shift
+
+FEW_SHARE = 0.25
+"""Up to a quarter of the channels or of the entities are few: what is wrong with them is theirs."""
+LEADS_TIMES = 2.0
+"""A channel that leads the error this many times as often as its even share is what the model minds."""
+BURST_CHANCE = 1e-4
+"""More flags than chance brings in one of ten thousand batches are a burst."""
+BURST_SHARE = 0.05
+"""So large a share of flagged items is a burst, however few flags they make."""
+FEWEST_FLAGS, FEWEST_ITEMS = 3, 10
+"""Fewer flags, or flagged items, are no burst."""
+TREND_BATCHES = 4
+"""The fewest batches that can show a trend."""
+TREND_LEAST = 0.5
+"""A trend moves a channel by at least so many robust units in all."""
+STEP_SHARE = 0.6
+"""A change of which one batch brought more than this share is a step and no trend."""
+NEW_SHARE = 0.1
+"""So large a share of entities that the detector does not know is more than a machine or two."""
+_EVEN_WORDS = 0.5
+
+
+class Outcome(StrEnum):
+    """See the package."""
+
+    OK = "OK"
+    RECALIBRATE = "RECALIBRATE"
+    RETRAIN = "RETRAIN"
+    SENSOR_FAULT = "SENSOR_FAULT"
+    INCIDENT = "INCIDENT"
+    HOLD = "HOLD"
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """What the nights say by themselves. since: the first batch of a lasting change."""
+
+    outcome: Outcome
+    reasons: tuple[str, ...]
+    since: str | None = None
+
+
+def judge_nights(nights: Sequence[Night], rule: Retraining) -> Judgement:
+    """What the last nights say, oldest first, all scored by one detector.
+
+    The order of the questions matters: a sensor that failed also moves errors, a machine at fault also
+    brings flags, and either would look like a change of the data to a model that has not been told.
+    """
+    if not nights:
+        return Judgement(Outcome.OK, ("No batch has been scored by the champion yet.",))
+    for question in (_sensor_graded, _wear, _sensor_moved, _change, _burst, _new_entities):
+        found = question(nights, rule)
+        if found is not None:
+            return found
+    return Judgement(Outcome.OK, (_unharmed(nights[-1], rule),))
+
+
+def _unharmed(night: Night, rule: Retraining) -> str:
+    if night.drift is None:
+        return f"Batch {night.batch}: {_flags(night)}; its detector measured no drift."
+    moved = [s.name for s in night.drift.inputs if s.moved(rule.false_discovery_rate)]
+    if moved:
+        return f"Batch {night.batch}: {_listed(moved)} moved, but the model expects them as well as ever; {_flags(night)}."
+    return f"Batch {night.batch}: no channel has moved and the errors are as they were; {_flags(night)}."
+
+
+def _sensor_graded(nights: Sequence[Night], rule: Retraining) -> Judgement | None:  # noqa: ARG001 - a question
+    """A channel that the checks found dead."""
+    night = nights[-1]
+    low = [(channel, cause) for channel, grade, cause in night.grades if grade == "LOW"]
+    channels = len(night.drift.inputs) if night.drift else 0
+    if not low or (channels and len(low) > max(1, channels // 2)):
+        return None
+    told = _listed([f"{channel} ({cause.replace('_', ' ')})" for channel, cause in low])
+    return Judgement(
+        Outcome.SENSOR_FAULT,
+        (f"Batch {night.batch}: {told} graded LOW: the sensor, not the machine. Nothing is learnt from it.",),
+        _first(nights, lambda n: any(g == "LOW" for _, g, _ in n.grades)),
+    )
+
+
+def _wear(nights: Sequence[Night], rule: Retraining) -> Judgement | None:
+    """Few channels that move on and on: to learn it would be to call wear normal."""
+    drifts = [n.drift for n in nights if n.drift is not None]
+    if len(drifts) < TREND_BATCHES or nights[-1].drift is None:
+        return None
+    trending = [
+        shift.name
+        for number, shift in enumerate(drifts[-1].inputs)
+        if shift.moved(rule.false_discovery_rate) and _is_trend([d.inputs[number].median for d in drifts])
+    ]
+    if not trending or len(trending) > _few(len(drifts[-1].inputs)):
+        return None
+    first = next(n.batch for n in nights if n.drift is not None)
+    return Judgement(
+        Outcome.HOLD,
+        (
+            (
+                f"{_listed(trending)} moved a little further in each batch since {first}, and the other channels did "
+                "not: wear or fouling looks like that. A model trained now would call it normal. Look at the machine; "
+                "if it is normal, say so: aeflow retrain CONFIG --force."
+            ),
+        ),
+        first,
+    )
+
+
+def _is_trend(medians: Sequence[float]) -> bool:
+    """Whether a channel moved the same way most of the time, far enough, and not in one step."""
+    steps = np.diff(medians)
+    total = float(medians[-1] - medians[0])
+    if steps.size < TREND_BATCHES - 1 or abs(total) < TREND_LEAST:
+        return False
+    same_way = np.sign(steps) == np.sign(total)
+    return bool(same_way.mean() >= 0.7 and np.abs(steps).max() <= STEP_SHARE * abs(total))
+
+
+def _sensor_moved(nights: Sequence[Night], rule: Retraining) -> Judgement | None:
+    """Few channels of few entities moved in a step, and it is they that the model does not expect."""
+    night = nights[-1]
+    if night.drift is None or len(night.drift.inputs) < 3:
+        return None
+    moved = _moved(night, rule)
+    channels = len(night.drift.inputs)
+    if (
+        not moved
+        or len(moved) > _few(channels)
+        or any(s.entities > _few(night.drift.entities) for s in moved)
+    ):
+        return None
+    leading = [s for s in moved if s.leads is not None and s.leads >= LEADS_TIMES / channels]
+    if not leading:
+        return None
+    worst = max(leading, key=lambda s: s.leads or 0.0)
+    others = channels - len(moved)
+    return Judgement(
+        Outcome.SENSOR_FAULT,
+        (
+            (
+                f"Batch {night.batch}: {_listed([s.name for s in moved])} moved (by {worst.median:+.1f} robust units in "
+                f"the middle, distance {worst.ks:.2f}), and the other {others} channels did not follow."
+            ),
+            (
+                f"{worst.name} has the largest error in {worst.leads or 0:.0%} of the readings; {1 / channels:.0%} would "
+                "be even. Look at its gain, zero and cabling. Nothing is learnt from it."
+            ),
+        ),
+        _first(nights, lambda n: any(s.name == worst.name for s in _moved(n, rule))),
+    )
+
+
+def _change(nights: Sequence[Night], rule: Retraining) -> Judgement | None:
+    """The body of the data or of the errors has moved: for good, or not known yet."""
+    run = _run(nights, lambda n: _minded(n, rule))
+    if not run:
+        return None
+    night, drift = run[-1], run[-1].drift
+    assert drift is not None
+    broad = _broad(night, rule)
+    what = _what_moved(night, rule)
+    if len(run) < rule.lasting_batches:
+        return Judgement(
+            Outcome.HOLD,
+            (
+                (
+                    f"Batch {night.batch}: {what}. That is seen in {_batches(len(run))}; it counts as lasting after "
+                    f"{rule.lasting_batches}."
+                ),
+            ),
+            run[0].batch,
+        )
+    if broad and drift.entities > 1 and drift.moved_entities <= _few(drift.entities):
+        return Judgement(
+            Outcome.HOLD,
+            (
+                (
+                    f"{what.capitalize()} since {run[0].batch}, but in {drift.moved_entities} of {drift.entities} "
+                    "entities only: those machines have changed, not the plant. Look at them."
+                ),
+            ),
+            run[0].batch,
+        )
+    if _errors_fell(night) or not all(_broad(n, rule) for n in run[-rule.lasting_batches :]):
+        why = (
+            "what the model knows is easier now, and the cut too lax"
+            if _errors_fell(night)
+            else "while channels and codes are as they were: the calibration is stale, the model is not"
+        )
+        return Judgement(
+            Outcome.RECALIBRATE,
+            (f"{what.capitalize()} in {_batches(len(run))} since {run[0].batch}, {why}.",),
+            run[0].batch,
+        )
+    cut = sum(n.flagged_items for n in run) / max(sum(n.items for n in run), 1)
+    if cut > rule.max_cut_share and not _said_normal(run):
+        return Judgement(
+            Outcome.HOLD,
+            (
+                (
+                    f"{what.capitalize()} since {run[0].batch}, and {cut:.0%} of what came since is flagged. What is "
+                    "flagged is not learnt from, so there is too little left: say by verdicts what of it is normal."
+                ),
+            ),
+            run[0].batch,
+        )
+    return Judgement(
+        Outcome.RETRAIN,
+        (
+            f"{what.capitalize()} in {_batches(len(run))} since {run[0].batch}: the data have changed for good.",
+        ),
+        run[0].batch,
+    )
+
+
+def _burst(nights: Sequence[Night], rule: Retraining) -> Judgement | None:
+    """Far more flags than promised, in data that are otherwise as they were."""
+    run = _run(nights, _bursts)
+    if not run:
+        return None
+    night = run[-1]
+    told = f"Batch {night.batch}: {_flags(night)}, {night.flagged_share:.1%} of the items"
+    if _said_normal(run):
+        flags, false = sum(n.flags for n in run), sum(n.false_flags for n in run)
+        if len(run) < rule.lasting_batches:
+            why = f"people found {false} of {flags} normal; it counts as lasting after {rule.lasting_batches} batches."
+            return Judgement(Outcome.HOLD, (f"{told}; {why}",), run[0].batch)
+        return Judgement(
+            Outcome.RETRAIN,
+            (
+                (
+                    f"{told}, and the like since {run[0].batch}. People found {false} of {flags} normal: there is "
+                    "something new that the detector has not learnt."
+                ),
+            ),
+            run[0].batch,
+        )
+    said = any(n.true_flags > n.false_flags for n in run)
+    if len(run) >= rule.lasting_batches and not said:
+        return Judgement(
+            Outcome.HOLD,
+            (
+                (
+                    f"{told}, and the like in {_batches(len(run))} since {run[0].batch}, while the rest is as ever. A "
+                    "fault that lasts and a new kind of product look alike: say by verdicts which it is."
+                ),
+            ),
+            run[0].batch,
+        )
+    rest = "; people have confirmed it" if said else ""
+    return Judgement(
+        Outcome.INCIDENT,
+        (f"{told}, while the rest of the batch is as ever{rest}. What is flagged is never learnt from.",),
+        run[0].batch,
+    )
+
+
+def _new_entities(nights: Sequence[Night], rule: Retraining) -> Judgement | None:
+    """More entities than one or two that the detector never saw."""
+
+    def has(night: Night) -> bool:
+        return night.drift is not None and night.drift.new_entities >= max(
+            2, NEW_SHARE * night.drift.entities
+        )
+
+    run = _run(nights, has)
+    if not run or run[-1].drift is None:
+        return None
+    drift = run[-1].drift
+    told = f"{drift.new_entities} of {drift.entities} entities are new to the detector"
+    if len(run) < rule.lasting_batches:
+        why = f"{told}, in {_batches(len(run))}; they count as lasting after {rule.lasting_batches}."
+        return Judgement(Outcome.HOLD, (why,), run[0].batch)
+    why = f"{told} since {run[0].batch}, and are scored by what all others are like."
+    return Judgement(Outcome.RETRAIN, (why,), run[0].batch)
+
+
+def _minded(night: Night, rule: Retraining) -> bool:
+    """Whether the errors of most items have moved: what the model minds. Inputs that move while the model
+    expects them as well as ever are no harm."""
+    drift = night.drift
+    return drift is not None and drift.errors is not None and drift.errors.moved(rule.false_discovery_rate)
+
+
+def _errors_fell(night: Night) -> bool:
+    """A p-value that rises is an error that falls."""
+    return night.drift is not None and night.drift.errors is not None and night.drift.errors.median > 0
+
+
+def _moved(night: Night, rule: Retraining) -> list[Shift]:
+    return [s for s in night.drift.inputs if s.moved(rule.false_discovery_rate)] if night.drift else []
+
+
+def _broad(night: Night, rule: Retraining) -> bool:
+    """Whether the data have moved: more than few channels, few channels in more than few entities, or the
+    codes."""
+    if night.drift is None:
+        return False
+    moved = _moved(night, rule)
+    channels, entities = len(night.drift.inputs), night.drift.entities
+    wide = len(moved) > _few(channels) or channels < 3
+    return bool(
+        (moved and (wide or any(s.entities > _few(entities) for s in moved)))
+        or any(s.moved(rule.false_discovery_rate) for s in night.drift.latent)
+    )
+
+
+def _bursts(night: Night) -> bool:
+    """Whether there are more flags than chance brings."""
+    if night.flagged_share >= BURST_SHARE and night.flagged_items >= FEWEST_ITEMS:
+        return True
+    if night.expected_flags is None or night.flags < FEWEST_FLAGS:
+        return False
+    return bool(poisson.sf(night.flags - 1, max(night.expected_flags, 1e-9)) < BURST_CHANCE)
+
+
+def _said_normal(run: Sequence[Night]) -> bool:
+    """Whether people called most of the flags normal."""
+    false = sum(n.false_flags for n in run)
+    return false > sum(n.true_flags for n in run) and false >= _EVEN_WORDS * sum(n.flags for n in run)
+
+
+def _what_moved(night: Night, rule: Retraining) -> str:
+    drift = night.drift
+    assert drift is not None
+    assert drift.errors is not None
+    parts = []
+    moved = _moved(night, rule)
+    if moved:
+        parts.append(
+            f"{len(moved)} of {len(drift.inputs)} channels moved ({_listed([s.name for s in moved])})"
+        )
+    directions = sum(s.moved(rule.false_discovery_rate) for s in drift.latent)
+    if directions:
+        parts.append(f"the codes moved in {directions} of {len(drift.latent)} directions")
+    parts.append(f"the errors {'fell' if _errors_fell(night) else 'rose'} (distance {drift.errors.ks:.2f})")
+    return ", ".join(parts)
+
+
+def _run(nights: Sequence[Night], holds: Callable[[Night], bool]) -> list[Night]:
+    """The last nights in a row for which it holds."""
+    run: list[Night] = []
+    for night in reversed(nights):
+        if not holds(night):
+            break
+        run.insert(0, night)
+    return run
+
+
+def _first(nights: Sequence[Night], holds: Callable[[Night], bool]) -> str | None:
+    run = _run(nights, holds)
+    return run[0].batch if run else None
+
+
+def _few(number: int) -> int:
+    return max(1, int(FEW_SHARE * number))
+
+
+def _batches(number: int) -> str:
+    return "one batch" if number == 1 else f"{number} batches"
+
+
+def _flags(night: Night) -> str:
+    expected = "" if night.expected_flags is None else f", {night.expected_flags:.2g} expected"
+    return f"{night.flags} {'flag' if night.flags == 1 else 'flags'}{expected}"
+
+
+def _listed(names: Sequence[str], most: int = 5) -> str:
+    shown = ", ".join(names[:most])
+    return shown if len(names) <= most else f"{shown} and {len(names) - most} more"

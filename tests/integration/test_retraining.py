@@ -1,0 +1,54 @@
+"""From the last nights to a decision, and from a decision to one training and no more."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from aeflow.store.retrainings import Step, open_retrainings
+from tests.integration.conftest import copy_of
+
+
+@pytest.fixture
+def nights(trained, tmp_path):
+    return copy_of(trained, tmp_path / "space")
+
+
+def decided(space, *options):
+    return json.loads(space.ok("retrain", "water", "--json", *options))
+
+
+def steps(space):
+    return [step.step for step in open_retrainings(space.paths("water")).all()]
+
+
+def test_a_night_that_is_no_lasting_change_trains_nothing_and_is_told_of(nights):
+    assert decided(nights)["decision"]["outcome"] == "OK"
+    nights.ok("score", "water", "--batch", "2022-W17")
+    found = decided(nights)
+    assert "2022-W17" in found["decision"]["reasons"][0]
+    assert found["trained"] is None
+    assert steps(nights) == []
+
+
+def test_by_force_one_is_trained_and_a_second_trigger_in_the_cool_down_trains_none(nights):
+    first = decided(nights, "--force", "--reason", "a new pump")
+    assert first["decision"]["reasons"] == ["a new pump"]
+    assert first["trained"]["version"] == 2
+    nights.set("water", retraining={"on_age_days": 1e-6})
+    second = decided(nights)
+    assert (second["decision"]["outcome"], second["trained"]) == ("HOLD", None)
+    assert "cool_down_days" in second["decision"]["reasons"][-1]
+    assert steps(nights) == [Step.BEGUN, Step.ENDED]
+
+
+def test_the_age_of_the_champion_is_a_reason(nights):
+    nights.set("water", retraining={"on_age_days": 1e-6})
+    assert "days old" in nights.ok("retrain", "water", "--dry-run")
+    assert steps(nights) == []
+
+
+def test_options_that_exclude_each_other_are_refused(nights):
+    assert "at most one of" in nights.refused("retrain", "water", "--force", "--dry-run")
+    assert "nothing to call off" in nights.ok("retrain", "water", "--veto")

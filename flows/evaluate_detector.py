@@ -190,7 +190,14 @@ def _add_series(
     flagged = detector.calibration.flags(p_value[scorable])
     flag = np.zeros(scorable.size, dtype=bool)
     flag[scorable] = flagged
-    event = find_events(flag, slot, entity, merge_gap=rule.merge_gap_points, min_points=rule.min_event_points)
+    event = find_events(
+        flag,
+        slot,
+        entity,
+        merge_gap=rule.merge_gap_points,
+        min_points=rule.min_event_points,
+        rest_points=rule.rest_points,
+    )
     wanted = {truth.keys[i]: bool(truth.label[i]) for i in mine}
     seen = detector.fitted_on.until_us
     batch = staged.batch if truth.batches is not None else ""

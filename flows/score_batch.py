@@ -25,8 +25,9 @@ from aeflow.data.take_in import take_in
 from aeflow.exceptions import BatchNotFound, BatchRefused, DetectorError
 from aeflow.report.build import build_report as write_report
 from aeflow.report.html import PageOptions
+from aeflow.report.promise import Promise, promise_of
 from aeflow.report.receipt import Provenance
-from aeflow.report.summary import BatchFacts, ChecksOutcome, FailedCheck, Grade, make_promise
+from aeflow.report.summary import BatchFacts, ChecksOutcome, FailedCheck, Grade, read_summary
 from aeflow.scoring import FLAGS_FILE, LATE_QUARANTINE_FILE
 from aeflow.scoring import score_batch as score_staged
 from aeflow.settings import home_for
@@ -54,13 +55,15 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class ScoredBatch:
-    """What became of a batch. `changed` is False where the report had been published just so before."""
+    """What became of a batch. `changed` is False where the report had been published just so before;
+    `promise`: what it says of false flags."""
 
     pipeline: str
     batch: str
     folder: Path
     facts: Facts
     changed: bool
+    promise: Promise
 
     def sentence(self) -> str:
         """What happened, for a person."""
@@ -77,6 +80,7 @@ class ScoredBatch:
             "batch": self.batch,
             "folder": str(self.folder),
             "changed": self.changed,
+            "promise": self.promise.model_dump(mode="json"),
             **asdict(self.facts),
         }
 
@@ -125,7 +129,8 @@ def score_batch(
                 facts, changed = _published(run.facts, staged, scores, published), published.changed
             run.finish(facts)
         shutil.rmtree(paths.work(batch))
-    outcome = ScoredBatch(pipeline.name, batch, paths.report(batch), facts, changed)
+    promise = read_summary(paths.report(batch)).promise
+    outcome = ScoredBatch(pipeline.name, batch, paths.report(batch), facts, changed, promise)
     if changed:
         show_summary(f"score-{pipeline.name}", outcome.sentence())
         show_flags(f"flags-{pipeline.name}", outcome.folder / FLAGS_FILE)
@@ -334,19 +339,13 @@ def build_report(
 ) -> None:
     """Summary, receipt and the page that people read, beside the scores."""
     quarantined = Counter(staged.quarantined) + Counter(scores.quarantined)
-    calibration = detector.calibration
     facts = BatchFacts(
         pipeline=config.name,
         batch=staged.batch,
         detector_version=ref.version,
         rows_in=staged.rows_in,
         quarantined=dict(sorted(quarantined.items())),
-        promise=make_promise(
-            calibration.promise,
-            calibration.promised,
-            expected_false_flags_per_batch=calibration.expected_false_flags_per_batch,
-            note=calibration.note,
-        ),
+        promise=promise_of(detector.calibration, scores.drift, scores.false_flags_range),
         start=staged.start,
         end=staged.end,
         checks=ChecksOutcome(

@@ -190,4 +190,6 @@ def _report_folder(config: Path, batch: str | None) -> Path:
 
 def _print_outcome(done: ScoredBatch) -> None:
     print(done.sentence())
+    if done.promise.not_kept:
+        print(f"  {done.promise.not_kept}")
     print(f"  {'report' if done.changed else 'unchanged'}: {done.folder / 'report.html'}")

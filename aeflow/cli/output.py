@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
+from aeflow.report.wording import counted
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
@@ -39,6 +41,11 @@ def print_report(summary: Summary, folder: Path) -> None:
         f"{summary.quarantined_rows} set aside."
     )
     print(f"  Promise: {summary.promise.sentence} {summary.promise.note}".rstrip())
+    if summary.promise.flags_by_chance is not None:
+        low, high = summary.promise.flags_by_chance
+        print(f"  Came: {counted(summary.flags, 'flag')}; by chance alone {low} to {high} (95 %).")
+    if summary.promise.not_kept:
+        print(f"  {summary.promise.not_kept}")
     for grade in summary.grades:
         if grade.grade != "HIGH":
             where = f" in {', '.join(grade.entities)}" if any(grade.entities) else ""

@@ -133,6 +133,9 @@ class Calibration(Section):
     """Series: flagged points at most this many grid points apart belong to one event."""
     min_event_points: int = Field(default=1, ge=1)
     """Series: shorter events are not flagged."""
+    rest_points: int = Field(default=0, ge=0)
+    """Series: for so many grid points after an event nothing of its entity is flagged; what goes on
+    beyond them is a new event. A rest does not reach into the next batch."""
 
     @model_validator(mode="after")
     def _one_promise(self) -> Self:

@@ -143,6 +143,7 @@ def fit_images(
         false_flags_per_batch=promise.false_flags_per_batch,
         false_discovery_rate=promise.false_discovery_rate,
         items_per_batch=items_per_batch,
+        group=_group_codes(history, np.unique(history.item[history.part == CALIBRATION])),
     )
     some = history.of(VALIDATION)[:_SAMPLES]
     shown = map_reconstructed(
@@ -158,6 +159,18 @@ def best_of_items(score: NDArray[np.float32], item: NDArray[np.int64]) -> NDArra
     highest = np.full(number.max(initial=-1) + 1, -np.inf, dtype=np.float32)
     np.maximum.at(highest, number, score)
     return highest
+
+
+def _group_codes(history: ImageHistory, items: NDArray[np.int64]) -> NDArray[np.int64] | None:
+    """The group of each image `(M,)` as a number, those without one each for itself; None if none has any."""
+    names = [history.groups[i] for i in items.tolist()]
+    if not any(name is not None for name in names):
+        return None
+    known = {name: code for code, name in enumerate(sorted({n for n in names if n is not None}))}
+    alone = len(known) + np.arange(len(names))
+    return np.array(
+        [alone[at] if name is None else known[name] for at, name in enumerate(names)], dtype=np.int64
+    )
 
 
 def _spread(

@@ -135,12 +135,8 @@ def fit_series(
 
     calibration_scores = scores(CALIBRATION)
     entity = grid.entity[ends[CALIBRATION]]
-    calibration = _fit(config, calibration_scores, items_per_batch, entity, grid.slot[ends[CALIBRATION]])
-    own = {
-        name: _fit(config, calibration_scores[entity == code], items_per_batch / entities)
-        for code, name in enumerate(grid.entities)
-        if entities > 1 and (entity == code).sum() >= _OWN_CALIBRATION
-    }
+    slot = grid.slot[ends[CALIBRATION]]
+    calibration, own = _calibrations(config, calibration_scores, items_per_batch, grid.entities, entity, slot)
     normal = SeriesNormal(grid.entities, history.cadences, scale, spread)
     shown = Windows.of(flat, grid.observed, _spread_out(ends[VALIDATION], _SAMPLES), window, device)[:]
     with torch.inference_mode():
@@ -175,12 +171,37 @@ def _ends(config: PipelineConfig, history: SeriesHistory, part: int) -> NDArray[
     return ends
 
 
+def _calibrations(
+    config: PipelineConfig,
+    scores: NDArray[np.float32],
+    items_per_batch: float,
+    entities: tuple[str, ...],
+    entity: NDArray[np.int32],
+    slot: NDArray[np.int64],
+) -> tuple[Calibration, dict[str, Calibration]]:
+    """The calibration of all entities together, which makes the promise, and those of entities with enough
+    scores of their own, by which their points are judged."""
+    own: dict[str, Calibration] = {}
+    judged: NDArray[np.float64] | None = None
+    for code, name in enumerate(entities):
+        mine = entity == code
+        if len(entities) > 1 and mine.sum() >= _OWN_CALIBRATION:
+            of_it = _fit(config, scores[mine], items_per_batch / len(entities), entity[mine], slot[mine])
+            own[name] = of_it
+            if judged is None:
+                pooled = _fit(config, scores, items_per_batch, entity, slot)
+                judged = pooled.normal.held_out_p_values(scores)
+            judged[mine] = of_it.normal.held_out_p_values(scores[mine])
+    return _fit(config, scores, items_per_batch, entity, slot, judged), own
+
+
 def _fit(
     config: PipelineConfig,
     scores: NDArray[np.float32],
     items_per_batch: float,
-    entity: NDArray[np.int32] | None = None,
-    slot: NDArray[np.int64] | None = None,
+    entity: NDArray[np.int32],
+    slot: NDArray[np.int64],
+    judged: NDArray[np.float64] | None = None,
 ) -> Calibration:
     promise = config.calibration
     return fit_calibration(
@@ -189,7 +210,9 @@ def _fit(
         false_flags_per_batch=promise.false_flags_per_batch,
         false_discovery_rate=promise.false_discovery_rate,
         items_per_batch=items_per_batch,
-        sequence=None if entity is None or slot is None else (entity, slot),
+        sequence=(entity, slot),
+        judged_p_values=judged,
         merge_gap=promise.merge_gap_points,
         min_points=promise.min_event_points,
+        rest_points=promise.rest_points,
     )

@@ -9,17 +9,24 @@ Legend: N scores to judge, n calibration scores.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from functools import partial
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
 
 from aeflow.exceptions import InputError
-from aeflow.numerics.events import iter_event_counts
+from aeflow.numerics.dependence import fit_design_effects
 from aeflow.numerics.false_discovery import benjamini_hochberg_cut
 from aeflow.numerics.p_values import NormalScores, Rule, fit_normal_scores
-from aeflow.numerics.promise import Cut, cut_by_events, cut_by_share, discovery_note
+from aeflow.numerics.promise import (
+    Cut,
+    Sequence,
+    count_interval,
+    cut_by_events,
+    cut_by_share,
+    discovery_note,
+    rate_interval,
+)
 from aeflow.numerics.shapes import expect_shape
 from aeflow.numerics.survival import EmpiricalSurvival
 from aeflow.numerics.tail import ParetoTail
@@ -44,6 +51,8 @@ class Calibration:
     items_per_batch: images, or time points of all entities together.
     expected_false_flags_per_batch: what was found to be achievable; above `promised` only where `note`
         says so. None with a false-discovery rate.
+    rests_on: the number of independent flags that this is estimated from: the fewer, the less sure.
+    together: how many false flags come together; see `promise.Cut`.
     note: what cannot be promised, why, and what to do; empty if nothing.
     """
 
@@ -54,6 +63,8 @@ class Calibration:
     threshold: float | None
     items_per_batch: float
     expected_false_flags_per_batch: float | None
+    rests_on: float | None
+    together: float | None
     note: str
 
     @property
@@ -65,6 +76,21 @@ class Calibration:
     def n(self) -> int:
         """The number of calibration scores."""
         return self.normal.n
+
+    @property
+    def expected_interval(self) -> tuple[float, float] | None:
+        """The 95 % interval of `expected_false_flags_per_batch`; None with a false-discovery rate."""
+        if self.expected_false_flags_per_batch is None or self.rests_on is None:
+            return None
+        return rate_interval(self.expected_false_flags_per_batch, self.rests_on)
+
+    def count_interval(self, items: float) -> tuple[int, int] | None:
+        """Between which numbers the false flags among `items` normal items lie with a chance of 95 %; None
+        with a false-discovery rate."""
+        if self.expected_false_flags_per_batch is None or self.rests_on is None or self.together is None:
+            return None
+        expected = self.expected_false_flags_per_batch * items / self.items_per_batch
+        return count_interval(expected, self.rests_on, self.together)
 
     def p_values(self, scores: NDArray[np.floating[Any]]) -> NDArray[np.float64]:
         """The chance of a score at least this high on normal data, `(N,)`; see `NormalScores.p_values`."""
@@ -107,6 +133,8 @@ class Calibration:
             "threshold": self.threshold,
             "items_per_batch": self.items_per_batch,
             "expected_false_flags_per_batch": self.expected_false_flags_per_batch,
+            "rests_on": self.rests_on,
+            "together": self.together,
             "note": self.note,
             "n": self.n,
             "tail_start": tail.start if tail else None,
@@ -116,8 +144,13 @@ class Calibration:
         }
 
     def to_arrays(self) -> dict[str, NDArray[Any]]:
-        """The distinct calibration scores and the numbers above them."""
-        return {"level": self.normal.survival.level, "above": self.normal.survival.above}
+        """The distinct calibration scores, the numbers above them, and the design effects."""
+        survival = self.normal.survival
+        return {
+            "level": survival.level,
+            "above": survival.above,
+            "design_effects": self.normal.design_effects,
+        }
 
     @classmethod
     def from_parts(cls, described: dict[str, Any], arrays: dict[str, NDArray[Any]]) -> Self:
@@ -135,7 +168,10 @@ class Calibration:
                 int(fields.pop("n")),
             )
             normal = NormalScores(
-                fields.pop("rule"), survival, None if tail[0] is None else ParetoTail(*tail)
+                fields.pop("rule"),
+                survival,
+                None if tail[0] is None else ParetoTail(*tail),
+                np.asarray(arrays["design_effects"], dtype=np.float64),
             )
             return cls(normal=normal, **fields)
         except (KeyError, TypeError) as error:
@@ -150,15 +186,20 @@ def fit_calibration(
     false_flags_per_batch: float | None = None,
     false_discovery_rate: float | None = None,
     items_per_batch: float,
+    group: NDArray[np.integer[Any]] | None = None,
     sequence: tuple[NDArray[np.integer[Any]], NDArray[np.integer[Any]]] | None = None,
+    judged_p_values: NDArray[np.float64] | None = None,
     merge_gap: int = 0,
     min_points: int = 1,
+    rest_points: int = 0,
 ) -> Calibration:
     """The calibration of normal `scores`, and the cut that keeps one promise.
 
     Where each item is a flag of its own (images), the cut is the p-value
     `false_flags_per_batch / items_per_batch`. Where flagged points are merged (`sequence`), events are
     counted on the calibration sequence instead; see `promise.cut_by_events`.
+
+    Scores that depend on each other, in time or within a group, count for fewer: see `dependence`.
 
     Where the calibration is too short (not even one flag is within the promise), peaks_over_threshold
     extrapolates by its tail; the other rules take the lowest cut they have and say so in `note`.
@@ -171,9 +212,13 @@ def fit_calibration(
         false_flags_per_batch: the promise, or
         false_discovery_rate: the promise, 0..1; exactly one of both.
         items_per_batch: how many scores a usual batch has, over all entities.
+        group: for images, `(n,)` codes of the groups they belong to.
         sequence: for series, `(entity (n,), position (n,))`, the grid index of each score.
+        judged_p_values: for series, `(n,)`, `held_out_p_values` of the scores where entities have
+            calibrations of their own, by which their flags are decided; None: those of all scores together.
         merge_gap: flagged points of one entity with at most so many grid points between are one event.
         min_points: shorter events are not flagged.
+        rest_points: for so many grid points after an event nothing of its entity is flagged.
 
     Raises:
         InputError: not exactly one promise, a parameter outside its range, or no score.
@@ -188,25 +233,34 @@ def fit_calibration(
     expect_shape("scores", scores, (None,))
     scored = ~np.isnan(scores)
     of_normal = scores[scored].astype(np.float64)
-    normal = fit_normal_scores(of_normal, rule)
-    if promise == "false_discovery_rate":
-        note = discovery_note(normal, promised, items_per_batch)
-        return Calibration(normal, promise, promised, promised, None, float(items_per_batch), None, note)
-    if sequence is None:
-        cut = cut_by_share(normal, promised, items_per_batch)
-    else:
+    if group is not None:
+        expect_shape("group", group, scores.shape)
+        group = group[scored]
+    entity = position = None
+    if sequence is not None:
         entity, position = sequence
         expect_shape("entity", entity, scores.shape)
         expect_shape("position", position, scores.shape)
-        counts = partial(
-            iter_event_counts,
-            of_normal,
-            position[scored],
-            entity[scored],
-            merge_gap=merge_gap,
-            min_points=min_points,
+        entity, position = entity[scored], position[scored]
+    normal = fit_normal_scores(of_normal, rule, position=position, group=group)
+    p_value = None
+    if judged_p_values is not None:
+        expect_shape("judged_p_values", judged_p_values, scores.shape)
+        p_value = judged_p_values[scored]
+        # What is judged depends in time as these do, not as the scores of entities of all levels together.
+        normal = replace(normal, design_effects=fit_design_effects(-p_value, position=position, group=group))
+    if promise == "false_discovery_rate":
+        note = discovery_note(normal, promised, items_per_batch)
+        return Calibration(
+            normal, promise, promised, promised, None, float(items_per_batch), None, None, None, note
         )
-        cut = cut_by_events(normal, counts, promised, items_per_batch)
+    if entity is None or position is None:
+        cut = cut_by_share(normal, promised, items_per_batch)
+    else:
+        if p_value is None:
+            p_value = normal.held_out_p_values(of_normal)
+        events = Sequence(p_value, entity, position, merge_gap, min_points, rest_points)
+        cut = cut_by_events(normal, events, promised, items_per_batch)
     return _with_cut(normal, cut, promised, items_per_batch)
 
 
@@ -219,6 +273,8 @@ def _with_cut(normal: NormalScores, cut: Cut, promised: float, items_per_batch: 
         threshold=cut.threshold,
         items_per_batch=float(items_per_batch),
         expected_false_flags_per_batch=cut.expected,
+        rests_on=cut.rests_on,
+        together=cut.together,
         note=cut.note,
     )
 

@@ -46,41 +46,46 @@ class EmpiricalSurvival:
             msg = "levels must ascend strictly, and the numbers above them descend strictly to 0"
             raise InputError(msg)
 
-    def conformal(self, scores: NDArray[np.floating[Any]]) -> NDArray[np.float64]:
-        """`(1 + calibration scores at or above) / (n + 1)`, `(N,)` float64, NaN for NaN.
+    def conformal(self, scores: NDArray[np.floating[Any]], unit: float = 1.0) -> NDArray[np.float64]:
+        """`(unit + calibration scores at or above) / (n + unit)`, `(N,)` float64, NaN for NaN.
 
         The chance that a normal score is at least this high is at most this (Vovk et al. 2005);
         ties count against the score. Between levels that were thinned out, the bound is kept.
+
+        unit: how many scores are worth one independent score. A new item comes with all those that
+        resemble it: for groups of one size that are alike throughout this is hierarchical conformal
+        prediction (Dunn, Wasserman & Ramdas 2023), in which whole groups are exchangeable.
         """
         at_or_above = np.concatenate([[self.n], self.above])
-        p = (1 + at_or_above[np.searchsorted(self.level, scores, side="left")]) / (self.n + 1)
+        p = (unit + at_or_above[np.searchsorted(self.level, scores, side="left")]) / (self.n + unit)
         return np.where(np.isnan(scores), np.nan, p)
 
-    def interpolated(self, scores: NDArray[np.floating[Any]]) -> NDArray[np.float64]:
-        """The same made continuous, `(N,)` float64: `(calibration scores at or above) / (n + 1)` at
-        each level, a straight line between levels, 1 below the lowest, `1 / (n + 1)` above the
-        highest. It is the inverse of the quantile with plotting positions `i / (n + 1)` (Weibull)."""
-        least = 1 / (self.n + 1)
-        p = np.interp(scores, self.level, self._plotting_positions(), left=1.0, right=least)
+    def interpolated(self, scores: NDArray[np.floating[Any]], unit: float = 1.0) -> NDArray[np.float64]:
+        """The same made continuous, `(N,)` float64: `(unit - 1 + calibration scores at or above) /
+        (n + unit)` at each level, a straight line between levels, 1 below the lowest, `unit / (n + unit)`
+        above the highest. It is the inverse of the quantile with plotting positions `i / (n + 1)`
+        (Weibull) where the scores are independent."""
+        least = unit / (self.n + unit)
+        p = np.interp(scores, self.level, self._plotting_positions(unit), left=1.0, right=least)
         return np.where(np.isnan(scores), np.nan, p)
 
-    def interpolated_quantile(self, p: float) -> float:
-        """The lowest score at which `interpolated` is at most `p`, which is at least `1 / (n + 1)`."""
-        positions = self._plotting_positions()
+    def interpolated_quantile(self, p: float, unit: float = 1.0) -> float:
+        """The lowest score at which `interpolated` is at most `p`, which is at least `unit / (n + unit)`."""
+        positions = self._plotting_positions(unit)
         if p < positions[-1]:  # several scores share the highest level: only what is above it is rarer
             return float(np.nextafter(self.level[-1], np.inf))
         return float(np.interp(-p, -positions, self.level))
 
-    def conformal_level(self, p: float) -> tuple[float, float]:
+    def conformal_level(self, p: float, unit: float = 1.0) -> tuple[float, float]:
         """The lowest level such that scores strictly above it have conformal p-values of at most
         `p`, and the highest of these p-values; those of the highest level where `p` is too small."""
-        allowed = int(np.floor(p * (self.n + 1) + 1e-9)) - 1
+        allowed = int(np.floor(p * (self.n + unit) - unit + 1e-9))
         at = min(int(np.searchsorted(-self.above, -allowed, side="left")), self.level.size - 1)
-        return float(self.level[at]), float((1 + self.above[at]) / (self.n + 1))
+        return float(self.level[at]), float((unit + self.above[at]) / (self.n + unit))
 
-    def _plotting_positions(self) -> NDArray[np.float64]:
+    def _plotting_positions(self, unit: float) -> NDArray[np.float64]:
         at_or_above = np.concatenate([[self.n], self.above[:-1]])
-        return at_or_above / (self.n + 1)
+        return (unit - 1 + at_or_above) / (self.n + unit)
 
 
 def fit_survival(scores: NDArray[np.floating[Any]]) -> EmpiricalSurvival:

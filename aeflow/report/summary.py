@@ -12,8 +12,9 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from aeflow.exceptions import AccountingError
+from aeflow.report.promise import Promise, by_chance
 from aeflow.report.stored import Stored
-from aeflow.report.wording import about, counted
+from aeflow.report.wording import counted
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -24,19 +25,6 @@ SUMMARY_FILE = "summary.json"
 SCHEMA_VERSION = "1"
 _TOP_FLAGS = 20
 _TOP_CHANNELS = 3
-
-
-class Promise(Stored):
-    """What was promised of false flags, and whether it can be kept."""
-
-    kind: Literal["false_flags_per_batch", "false_discovery_rate"]
-    value: float
-    sentence: str
-    """The promise in words."""
-    expected_false_flags_per_batch: float | None = None
-    """What the calibration found achievable; None with a false-discovery rate."""
-    note: str = ""
-    """Why the promise cannot be kept and what to do; empty where it can."""
 
 
 class Grade(Stored):
@@ -137,28 +125,6 @@ class BatchFacts:
     checks: ChecksOutcome = field(default_factory=ChecksOutcome)
     grades: tuple[Grade, ...] = ()
     warnings: tuple[str, ...] = ()
-
-
-def make_promise(
-    kind: Literal["false_flags_per_batch", "false_discovery_rate"],
-    value: float,
-    *,
-    expected_false_flags_per_batch: float | None = None,
-    note: str = "",
-) -> Promise:
-    """A calibration's promise with its sentence."""
-    if kind == "false_discovery_rate":
-        sentence = f"At most {100 * value:g} % of a batch's flags are expected to be false."
-    else:
-        flags = "false flag is" if value == 1 else "false flags are"
-        sentence = f"At most {value:g} {flags} expected in a batch."
-    return Promise(
-        kind=kind,
-        value=value,
-        sentence=sentence,
-        expected_false_flags_per_batch=expected_false_flags_per_batch,
-        note=note,
-    )
 
 
 def build_summary(facts: BatchFacts, survey: Survey, flags: Path) -> Summary:
@@ -265,7 +231,7 @@ def _sentence(survey: Survey, found: _FlagCount, promise: Promise) -> str:
     scored = counted(survey.scored, thing)
     if survey.scored == 0:
         return f"No {thing} could be scored."
-    chance = _by_chance(promise)
+    chance = by_chance(promise)
     if found.flags == 0:
         return f"Nothing among {scored} looks abnormal{chance}."
     looks = "looks" if found.rows == 1 else "look"
@@ -274,11 +240,3 @@ def _sentence(survey: Survey, found: _FlagCount, promise: Promise) -> str:
         where = f" in {found.entities:,} of {counted(survey.entities, 'entity', 'entities')}"
         what += f": {counted(found.flags, 'event')}{where if survey.entities > 1 else ''}"
     return f"{what}{chance}."
-
-
-def _by_chance(promise: Promise) -> str:
-    if promise.kind == "false_discovery_rate":
-        return f"; at most {100 * promise.value:g} % of the flags are expected to be false"
-    expected = promise.expected_false_flags_per_batch
-    expected = promise.value if expected is None else expected
-    return f"; about {about(expected)} {'flag was' if about(expected) == '1' else 'flags were'} to be expected by chance"

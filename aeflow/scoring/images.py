@@ -22,6 +22,7 @@ from aeflow.data.images import iter_images
 from aeflow.data.ordered_map import one_ahead
 from aeflow.data.tiling import stitch, to_original
 from aeflow.detector.image_scores import as_unit
+from aeflow.numerics.exchangeability import BulkCounts, find_drift
 from aeflow.numerics.reconstruction_error import worst_boxes
 from aeflow.scoring.judged import (
     FLAGS_FILE,
@@ -125,6 +126,7 @@ def score_image_batch(
     first_pass = folder / "first-pass.parquet"
     aside: Counter[str] = Counter()
     near: list[_Near] = []
+    bulk = BulkCounts()
     scored = 0
     with (
         table_writer(first_pass, schema, passing=True) as writer,
@@ -133,6 +135,7 @@ def score_image_batch(
         for chunk in one_ahead(score_items(detector, config, intake, device=device)):
             writer.write_table(_table(chunk, config, schema))
             quarantine.write_table(quarantine_table(config, intake.batch, chunk.set_aside))
+            bulk.add(chunk.p_value)
             aside.update(one.reason for one in chunk.set_aside)
             near += [
                 _Near(scored + int(i), chunk.items[i].index, float(chunk.p_value[i]))
@@ -157,7 +160,9 @@ def score_image_batch(
     names = np.array([flag["flag_id"] for flag in flags], dtype=object)
     write_verdicts(first_pass, folder / SCORES_FILE, schema, rows=rows, flags=names, severity=severity)
     write_flags(flags, folder / FLAGS_FILE, "images", config.channels)
-    return BatchScores(scored, {}, dict(aside), len(flags))
+    calibration = detector.calibration
+    drift = find_drift(bulk, calibration.normal, {})
+    return BatchScores(scored, {}, dict(aside), len(flags), drift, calibration.count_interval(scored))
 
 
 def _in_original(

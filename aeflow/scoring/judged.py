@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from aeflow.numerics.exchangeability import Drift
+
 SCORES_FILE = "scores.parquet"
 FLAGS_FILE = "flags.parquet"
 LATE_QUARANTINE_FILE = "late-quarantine.parquet"
@@ -46,12 +48,16 @@ class ScoringProgress:
 @dataclass(frozen=True)
 class BatchScores:
     """How a batch came out. not_scorable: reason -> rows; quarantined: reason -> images that turned
-    out damaged while they were decoded; flags: rows of `flags.parquet`."""
+    out damaged while they were decoded; flags: rows of `flags.parquet`; drift: whether the batch still
+    scores as the calibration did; false_flags_range: 95 % interval of the number of false flags among as many
+    normal items, None with a false-discovery rate."""
 
     scored: int
     not_scorable: Mapping[str, int]
     quarantined: Mapping[str, int]
     flags: int
+    drift: Drift
+    false_flags_range: tuple[int, int] | None
 
 
 def described(schema: pa.Schema, kind: str, channels: tuple[str, ...]) -> pa.Schema:

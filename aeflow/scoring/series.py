@@ -18,6 +18,7 @@ from aeflow.data.ordered_map import one_ahead
 from aeflow.data.series import iter_series
 from aeflow.detector.series_scores import SeriesNormal
 from aeflow.numerics.events import merge_flagged
+from aeflow.numerics.exchangeability import BulkCounts, find_drift
 from aeflow.scoring.judged import (
     FLAGS_FILE,
     SCORES_FILE,
@@ -45,6 +46,7 @@ if TYPE_CHECKING:
     from aeflow.data.intake import Intake
     from aeflow.data.series import SeriesInputs
     from aeflow.detector import Detector
+    from aeflow.numerics.exchangeability import Drift
 
 
 @dataclass(frozen=True)
@@ -104,6 +106,29 @@ class _Candidates:
         return _Found(*(np.concatenate(column) for column in zip(*self._chunks, strict=True)))
 
 
+class _Bulk:
+    """Counts the p-values of all rows, and of each entity with a calibration of its own."""
+
+    def __init__(self, detector: Detector) -> None:
+        self._detector = detector
+        self._whole = BulkCounts()
+        self._entities: dict[str, BulkCounts] = {}
+
+    def add(self, rows: RowScores) -> None:
+        """Take in the rows of a chunk."""
+        self._whole.add(rows.p_value[rows.scorable])
+        for code, entity in enumerate(rows.inputs.entities):
+            if entity in self._detector.entity_calibrations:
+                mine = rows.scorable & (rows.inputs.row_entity == code)
+                self._entities.setdefault(entity, BulkCounts()).add(rows.p_value[mine])
+
+    def drift(self) -> Drift:
+        """What they say of the calibration."""
+        own = self._detector.entity_calibrations
+        of_entities = {name: (counts, own[name].normal) for name, counts in self._entities.items()}
+        return find_drift(self._whole, self._detector.calibration.normal, of_entities)
+
+
 def score_rows(
     detector: Detector, intake: Intake, *, device: torch.device, chunk_items: int
 ) -> Iterator[RowScores]:
@@ -158,12 +183,14 @@ def score_series_batch(
     schema = described(schemas.SERIES_SCORES, "series", config.channels)
     first_pass = folder / "first-pass.parquet"
     candidates = _Candidates()
+    bulk = _Bulk(detector)
     done = scored = 0
     scoring = score_rows(detector, intake, device=device, chunk_items=config.compute.chunk_items)
     with table_writer(first_pass, schema, passing=True) as writer:
         for rows in one_ahead(scoring):
             writer.write_table(_table(rows, detector, schema))
             candidates.add(rows, done, detector.calibration.alpha)
+            bulk.add(rows)
             done += rows.scorable.size
             scored += int(rows.scorable.sum())
             if progress is not None:
@@ -185,7 +212,8 @@ def score_series_batch(
     write_verdicts(first_pass, folder / SCORES_FILE, schema, rows=row, flags=names[event], severity=severity)
     write_flags(flags, folder / FLAGS_FILE, "series", config.channels)
     not_scorable = {"no_context": done - scored} if done > scored else {}
-    return BatchScores(scored, not_scorable, {}, len(flags))
+    expected = detector.calibration.count_interval(scored)
+    return BatchScores(scored, not_scorable, {}, len(flags), bulk.drift(), expected)
 
 
 def _table(rows: RowScores, detector: Detector, schema: pa.Schema) -> pa.Table:
@@ -224,6 +252,7 @@ def _events(
         found.entity[flagged],
         merge_gap=rule.merge_gap_points,
         min_points=rule.min_event_points,
+        rest_points=rule.rest_points,
     )
     kept = event >= 0
     row, score, event = found.row[flagged][kept], found.score[flagged][kept], event[kept]

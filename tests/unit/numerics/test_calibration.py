@@ -162,11 +162,86 @@ def test_a_series_too_short_for_the_promise_says_so_or_extrapolates():
         "sequence": (np.zeros(n, int), np.arange(n)),
     }
     conformal = fit(scores, **given)
-    assert conformal.alpha == pytest.approx(1 / 2001)
+    assert conformal.flags(conformal.p_values(np.array([scores.max(), scores.max() + 1]))).tolist() == [
+        False,
+        True,
+    ]
     assert "no less than 5" in conformal.note
+    assert "2000 calibration scores that are worth" in conformal.note
     tail = fit(scores, "peaks_over_threshold", merge_gap=3, **given)
     assert tail.note == ""
     assert tail.threshold > conformal.threshold
+
+
+def test_a_rest_makes_fewer_events_so_that_the_cut_is_lower():
+    n = 3000
+    given = {
+        "false_flags_per_batch": 5.0,
+        "items_per_batch": 1000,
+        "sequence": (np.zeros(n, int), np.arange(n)),
+    }
+    scores = np.random.default_rng(5).standard_normal(n)
+    with_rest = fit(scores, rest_points=200, **given)
+    assert with_rest.alpha > fit(scores, **given).alpha
+    assert with_rest.expected_false_flags_per_batch <= 5
+
+
+def test_the_promise_counts_flags_as_they_are_judged_by_the_calibration_of_each_entity():
+    """A noisy entity among quiet ones: by the scores of all together every flag would be its own."""
+    rng = np.random.default_rng(6)
+    n, entities = 2000, 4
+    entity, position = np.repeat(np.arange(entities), n), np.tile(np.arange(n), entities)
+    scale = np.array([1.0, 1.0, 1.0, 10.0])[entity]
+    scores = rng.exponential(scale)
+    given = {"false_flags_per_batch": 8.0, "items_per_batch": 1000, "sequence": (entity, position)}
+    own = [fit(scores[entity == e], "peaks_over_threshold") for e in range(entities)]
+    judged = np.concatenate([own[e].normal.held_out_p_values(scores[entity == e]) for e in range(entities)])
+    calibration = fit(scores, "peaks_over_threshold", judged_p_values=judged, **given)
+    fresh = rng.exponential(scale)
+    p = np.concatenate([own[e].p_values(fresh[entity == e]) for e in range(entities)])
+    of_each = [(p[entity == e] <= calibration.alpha).mean() * 1000 for e in range(entities)]
+    np.testing.assert_allclose(of_each, 8, atol=6)
+    assert np.mean(of_each) == pytest.approx(8, rel=0.35)
+
+
+@pytest.mark.parametrize("rule", RULES)
+@pytest.mark.parametrize(("n", "promised"), [(400, 2.0), (4000, 2.0), (4000, 0.05)])
+def test_the_number_of_false_flags_lies_in_its_interval(rule, n, promised):
+    """Where a rule cannot promise so little, the interval is that of what it says it can."""
+    rng = np.random.default_rng(7)
+    inside = 0
+    for _ in range(100):
+        calibration = fit(rng.standard_normal(n) ** 2, rule, false_flags_per_batch=promised)
+        low, high = calibration.count_interval(3000)
+        came = calibration.flags(calibration.p_values(rng.standard_normal(3000) ** 2)).sum()
+        inside += low <= came <= high
+    assert inside >= 90
+
+
+def test_the_interval_of_the_promise_narrows_with_the_calibration():
+    widths = []
+    for n in (300, 3000, 30_000):
+        low, high = fit(np.random.default_rng(8).standard_normal(n)).expected_interval
+        assert low < 10 < high
+        widths.append(high / low)
+    assert widths == sorted(widths, reverse=True)
+    discovery = fit(false_flags_per_batch=None, false_discovery_rate=0.1)
+    assert discovery.expected_interval is None
+    assert discovery.count_interval(100) is None
+
+
+def test_groups_of_images_raise_the_cut():
+    """Images of one tile that are alike: ten tiles say how high one more tile may score, not a hundred."""
+    rng = np.random.default_rng(9)
+    group = np.repeat(np.arange(20), 8)
+    came = {"alone": [], "grouped": []}
+    for _ in range(200):
+        draw = [rng.standard_normal(20)[group] + 0.3 * rng.standard_normal(160) for _ in range(2)]
+        for name, codes in (("alone", None), ("grouped", group)):
+            calibration = fit(draw[0], false_flags_per_batch=10.0, items_per_batch=100, group=codes)
+            came[name].append(calibration.flags(calibration.p_values(draw[1])).mean())
+    assert np.mean(came["alone"]) > 0.115
+    assert np.mean(came["grouped"]) == pytest.approx(0.1, abs=0.02)
 
 
 def test_longer_events_are_asked_for_and_the_cut_is_lower():

@@ -47,7 +47,49 @@ def test_rows_out_of_order_are_refused():
         merged([1, 2], [1, 0], merge_gap=0, min_points=1)
 
 
-@pytest.mark.parametrize("rule", [{"merge_gap": -1, "min_points": 1}, {"merge_gap": 0, "min_points": 0}])
+def test_nothing_is_flagged_in_the_rest_after_an_event():
+    rule = {"merge_gap": 1, "min_points": 1, "rest_points": 10}
+    assert merged([0, 1, 5, 11, 12, 20], **rule) == [0, 0, -1, -1, 1, -1]
+
+
+def test_what_goes_on_beyond_the_rest_is_a_new_event():
+    """11 is the last point of the rest after the event that ends at 1."""
+    rule = {"merge_gap": 1, "min_points": 2, "rest_points": 10}
+    assert merged([0, 1, 10, 11, 12, 13], **rule) == [0, 0, -1, -1, 1, 1]
+    assert merged([0, 1, 10, 11, 12], **rule) == [0, 0, -1, -1, -1]
+
+
+def test_no_rest_follows_what_is_too_short_to_be_an_event():
+    rule = {"merge_gap": 0, "min_points": 2, "rest_points": 10}
+    assert merged([0, 5, 6], **rule) == [-1, 0, 0]
+
+
+def test_each_entity_has_its_own_rest():
+    rule = {"merge_gap": 0, "min_points": 1, "rest_points": 10}
+    assert merged([0, 3, 3, 9], [0, 0, 1, 1], **rule) == [0, -1, 1, -1]
+
+
+def test_events_with_a_rest_are_counted_at_levels_as_they_are_merged():
+    rng = np.random.default_rng(0)
+    scores, entity = rng.standard_normal(300), np.repeat([0, 1], 150)
+    position = np.tile(np.arange(150), 2)
+    rule = {"merge_gap": 2, "min_points": 1, "rest_points": 20}
+    shuffled = rng.permutation(300)
+    counts = list(iter_event_counts(scores[shuffled], position[shuffled], entity[shuffled], **rule))
+    assert [points for _, points, _ in counts[:5]] == [1, 2, 3, 4, 5]
+    for level, points, events in counts:
+        found = find_events(scores >= level, position, entity, **rule)
+        assert (points, events) == ((scores >= level).sum(), found.max() + 1)
+
+
+@pytest.mark.parametrize(
+    "rule",
+    [
+        {"merge_gap": -1, "min_points": 1},
+        {"merge_gap": 0, "min_points": 0},
+        {"merge_gap": 0, "min_points": 1, "rest_points": -1},
+    ],
+)
 def test_a_rule_outside_its_range_is_refused(rule):
     with pytest.raises(InputError, match="merge_gap"):
         merged([1], **rule)

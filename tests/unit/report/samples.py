@@ -14,8 +14,9 @@ import pyarrow.parquet as pq
 from PIL import Image
 
 from aeflow import schemas
+from aeflow.report.promise import make_promise
 from aeflow.report.receipt import Provenance
-from aeflow.report.summary import BatchFacts, make_promise
+from aeflow.report.summary import BatchFacts
 
 CUT = 1e-3
 PROVENANCE = Provenance(

@@ -15,7 +15,8 @@ import pytest
 from aeflow.exceptions import IntegrityError
 from aeflow.report.build import build_report
 from aeflow.report.html import REPORT_FILE, PageOptions
-from aeflow.report.summary import ChecksOutcome, FailedCheck, Grade, make_promise
+from aeflow.report.promise import make_promise
+from aeflow.report.summary import ChecksOutcome, FailedCheck, Grade
 from tests.unit.report import samples
 
 BAD = "<script>alert('x')</script>"

@@ -6,7 +6,10 @@ import pyarrow.parquet as pq
 import pytest
 
 from aeflow.exceptions import AccountingError, IntegrityError, StorageError
-from aeflow.report.summary import SUMMARY_FILE, Grade, build_summary, make_promise, read_summary
+from aeflow.numerics.calibration import fit_calibration
+from aeflow.numerics.exchangeability import Drift, Shift
+from aeflow.report.promise import Moved, make_promise, promise_of
+from aeflow.report.summary import SUMMARY_FILE, Grade, build_summary, read_summary
 from aeflow.report.survey import survey_scores
 from tests.unit.report import samples
 
@@ -62,6 +65,49 @@ def test_the_sentence_says_what_happened(series):
         f"{flagged} of {summary.scored:,} points look abnormal: {summary.flags} events in "
         f"{summary.flagged_entities} of 2 entities; about 1 flag was to be expected by chance."
     )
+
+
+def test_a_promise_that_does_not_hold_is_told_in_its_place(series):
+    folder, rows = series
+    moved = Moved(expected_share=0.5, came_share=0.83, p_value=1e-9)
+    pump = Moved(entity="pump 3", expected_share=0.1, came_share=0.4, p_value=1e-4)
+    promise = make_promise("false_flags_per_batch", 1.0, kept=False, moved=(moved, pump))
+    summary = summary_of(folder, samples.facts(rows, promise=promise))
+    assert summary.sentence.endswith(". Promise not kept: recalibrate.")
+    assert "by chance" not in summary.sentence
+    assert (
+        "83 % of the scores of the batch lie above a level that 50 % of the calibration's do"
+        in summary.promise.not_kept
+    )
+    assert "40 % of the scores of pump 3 lie above a level that 10 %" in summary.promise.not_kept
+    assert read_back(folder, summary) == summary
+
+
+def read_back(folder, summary):
+    summary.write(folder / SUMMARY_FILE)
+    return read_summary(folder)
+
+
+def test_a_summary_names_what_was_promised_and_what_may_come_by_chance():
+    calibration = fit_calibration(
+        np.random.default_rng(0).standard_normal(4000),
+        rule="peaks_over_threshold",
+        false_flags_per_batch=2.0,
+        items_per_batch=1000,
+    )
+    whole = Shift(0.5, 0.52, 0.4)
+    promise = promise_of(
+        calibration, Drift(whole, moved=False, entities={}), calibration.count_interval(1000)
+    )
+    low, high = promise.expected_interval
+    assert promise.expected_false_flags_per_batch == pytest.approx(2.0)
+    assert low < 2 < high
+    assert promise.flags_by_chance[0] <= 2 <= promise.flags_by_chance[1] < 12
+    assert (promise.kept, promise.moved, promise.not_kept) == (True, (), "")
+    drift = Drift(Shift(0.5, 0.9, 1e-5), moved=True, entities={"a": Shift(0.1, 0.7, 1e-5)})
+    moved = promise_of(calibration, drift, (0, 5))
+    assert (moved.kept, [one.entity for one in moved.moved]) == (False, ["", "a"])
+    assert promise_of(calibration, Drift(None, moved=False, entities={}), (0, 0)).kept is None
 
 
 def test_the_sentence_for_images_counts_images(images):

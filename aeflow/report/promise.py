@@ -1,0 +1,139 @@
+"""What was promised of false flags, what came, and whether the promise holds for the batch."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal
+
+from aeflow.report.stored import Stored
+from aeflow.report.wording import about, chance, counted, percent
+
+if TYPE_CHECKING:
+    from aeflow.numerics.calibration import Calibration
+    from aeflow.numerics.exchangeability import Drift, Shift
+
+Kind = Literal["false_flags_per_batch", "false_discovery_rate"]
+
+_SHOWN_ENTITIES = 5
+
+
+class Moved(Stored):
+    """How far scores lie from those of the calibration."""
+
+    entity: str = ""
+    """Empty: all items of the batch together."""
+    expected_share: float
+    """Of the calibration scores that lie above a level, the median or higher."""
+    came_share: float
+    """Of the batch's scores above the same level."""
+    p_value: float
+    """The chance of so many, were the batch as the calibration but for a tenth of it."""
+
+
+class Promise(Stored):
+    """What was promised of false flags, what is to be expected, and whether it holds for this batch."""
+
+    kind: Kind
+    value: float
+    sentence: str
+    """The promise in words."""
+    expected_false_flags_per_batch: float | None = None
+    """What the calibration found achievable; None with a false-discovery rate."""
+    expected_interval: tuple[float, float] | None = None
+    """Its 95 % interval: how sure the calibration is of it."""
+    flags_by_chance: tuple[int, int] | None = None
+    """Between which numbers the false flags lie with a chance of 95 %, among as many normal items as the
+    batch has scored."""
+    kept: bool | None = None
+    """False: the scores moved away from the calibration, so that nothing can be promised. True: the check
+    found nothing against it. None: it was not made, since nothing was scored."""
+    moved: tuple[Moved, ...] = ()
+    """What moved, where `kept` is False."""
+    not_kept: str = ""
+    """The same in words: what came, what it may mean, what to do. Empty where nothing moved."""
+    note: str = ""
+    """Why the promise cannot be kept and what to do; empty where it can."""
+
+
+def make_promise(
+    kind: Kind,
+    value: float,
+    *,
+    expected_false_flags_per_batch: float | None = None,
+    expected_interval: tuple[float, float] | None = None,
+    flags_by_chance: tuple[int, int] | None = None,
+    kept: bool | None = None,
+    moved: tuple[Moved, ...] = (),
+    note: str = "",
+) -> Promise:
+    """A promise with its sentences."""
+    if kind == "false_discovery_rate":
+        sentence = f"At most {100 * value:g} % of a batch's flags are expected to be false."
+    else:
+        flags = "false flag is" if value == 1 else "false flags are"
+        sentence = f"At most {value:g} {flags} expected in a batch."
+    return Promise(
+        kind=kind,
+        value=value,
+        sentence=sentence,
+        expected_false_flags_per_batch=expected_false_flags_per_batch,
+        expected_interval=expected_interval,
+        flags_by_chance=flags_by_chance,
+        kept=kept,
+        moved=moved,
+        not_kept=_not_kept(moved),
+        note=note,
+    )
+
+
+def promise_of(calibration: Calibration, drift: Drift, flags_by_chance: tuple[int, int] | None) -> Promise:
+    """What a calibration promises of a batch in which the check for a shift found `drift`."""
+    moved = [_moved("", drift.whole)] if drift.moved and drift.whole is not None else []
+    moved += [_moved(name, shift) for name, shift in drift.entities.items()]
+    return make_promise(
+        calibration.promise,
+        calibration.promised,
+        expected_false_flags_per_batch=calibration.expected_false_flags_per_batch,
+        expected_interval=calibration.expected_interval,
+        flags_by_chance=flags_by_chance,
+        kept=None if drift.whole is None else drift.kept,
+        moved=tuple(moved),
+        note=calibration.note,
+    )
+
+
+def by_chance(promise: Promise) -> str:
+    """What was to be expected, as the end of a sentence; or that it cannot be said."""
+    if promise.kept is False:
+        return ". Promise not kept: recalibrate"
+    if promise.kind == "false_discovery_rate":
+        return f"; at most {100 * promise.value:g} % of the flags are expected to be false"
+    expected = promise.expected_false_flags_per_batch
+    expected = promise.value if expected is None else expected
+    flags = "flag was" if about(expected) == "1" else "flags were"
+    return f"; about {about(expected)} {flags} to be expected by chance"
+
+
+def _moved(entity: str, shift: Shift) -> Moved:
+    return Moved(entity=entity, expected_share=shift.expected, came_share=shift.came, p_value=shift.p_value)
+
+
+def _not_kept(moved: tuple[Moved, ...]) -> str:
+    if not moved:
+        return ""
+    entities = [one for one in moved if one.entity]
+    said = [_said(one, "of the batch") for one in moved if not one.entity]
+    said += [_said(one, f"of {one.entity}") for one in entities[:_SHOWN_ENTITIES]]
+    if len(entities) > _SHOWN_ENTITIES:
+        said.append(f"so it is in {counted(len(entities) - _SHOWN_ENTITIES, 'more entity', 'more entities')}")
+    return (
+        f"Promise not kept: recalibrate. {'; '.join(said)}. Either more than a tenth is really abnormal, or the "
+        "data have moved since the calibration: then flags come that nobody was promised. If this is the new "
+        "normal, train again on recent data."
+    )
+
+
+def _said(one: Moved, whose: str) -> str:
+    return (
+        f"{percent(one.came_share)} of the scores {whose} lie above a level that {percent(one.expected_share)} "
+        f"of the calibration's do ({chance(one.p_value)} by chance)"
+    )

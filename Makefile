@@ -21,10 +21,10 @@ TORCH_WHEEL = $(firstword $(foreach folder,$(FOLDERS),$(wildcard $(folder)/torch
 PROJECT = --constraint constraints.txt --editable '.[dev,postgresql,pretrained,umap]'
 
 .DEFAULT_GOAL := help
-.PHONY: help setup chromium demo test lint format bench bench-models docs constraints clean
+.PHONY: help setup chromium demo test lint format bench bench-models bench-detection docs constraints clean
 
 help:  ## list what there is
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 setup: $(READY)  ## make the virtual environment; nothing to do the second time
 
@@ -80,6 +80,9 @@ bench: setup  ## what is measured against the machine's limit
 
 bench-models: setup  ## every model family on labelled real data, into docs/models.md with `make docs`
 	$(BIN)/python -m benchmarks.models $(BENCH_ARGS)
+
+bench-detection: setup  ## what the default pipelines find on labelled real data, into docs/detection.md with `make docs`
+	$(BIN)/python -m benchmarks.detection $(BENCH_ARGS)
 
 docs: setup  ## write the reference pages anew from the code
 	$(BIN)/python docs/generate.py

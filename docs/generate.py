@@ -8,6 +8,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import detection_page
 import models_page
 import pyarrow as pa
 from pydantic import BaseModel
@@ -24,6 +25,7 @@ def pages() -> dict[str, str]:
         "pipeline.md": pipeline_page(),
         "reports.md": reports_page(),
         "models.md": models_page.page(),
+        "detection.md": detection_page.page(),
         "pipeline.schema.json": json.dumps(json_schema(), indent=1, ensure_ascii=False) + "\n",
     }
 

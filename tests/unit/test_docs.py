@@ -25,7 +25,9 @@ def generator(monkeypatch):
     return module
 
 
-@pytest.mark.parametrize("page", ["pipeline.md", "reports.md", "models.md", "pipeline.schema.json"])
+@pytest.mark.parametrize(
+    "page", ["pipeline.md", "reports.md", "models.md", "detection.md", "pipeline.schema.json"]
+)
 def test_generated_pages_are_up_to_date(generator, page):
     written = (ROOT / "docs" / page).read_text(encoding="utf-8")
     assert written == generator.pages()[page], "run: make docs"

@@ -1,0 +1,85 @@
+"""Series: SKAB, NAB and SMD by the pipelines of `configs/`, each trained once a seed.
+
+What choices were made on (`valve1`, every second file of NAB, two machines) is told apart from the rest.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from benchmarks.cells import Cell
+from benchmarks.goals import Goal
+from benchmarks.labels import write_labels
+from benchmarks.pipelines import labels_where, shipped, trained, without_comments
+from benchmarks.workload import SHARED_DATA
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+CHOSEN, REST = "chosen on", "rest"
+_FIGURES = (
+    "f1",
+    "false_alarm_rate",
+    "missing_alarm_rate",
+    "vus_pr",
+    "auroc",
+    "average_precision",
+    "event_precision",
+    "event_recall",
+)
+GOALS = {
+    ("SKAB", REST, "f1"): Goal(at_least=0.84),
+    ("SKAB", REST, "false_alarm_rate"): Goal(at_most=0.18),
+    ("SKAB", REST, "missing_alarm_rate"): Goal(at_most=0.18),
+    ("NAB", REST, "vus_pr"): Goal(at_least=0.50),
+    ("SMD", REST, "vus_pr"): Goal(at_least=0.42),
+}
+
+
+def _nab_chosen() -> frozenset[str]:
+    """Every second file of NAB, in the order of their names."""
+    root = SHARED_DATA / "nab" / "data"
+    names = sorted(path.relative_to(root).with_suffix("").as_posix() for path in root.glob("*/*.csv"))
+    return frozenset(names[::2])
+
+
+_CHOSEN: dict[str, Callable[[], Callable[[str], bool]]] = {
+    "skab": lambda: lambda entity: entity.startswith("valve1/"),
+    "nab": lambda: _nab_chosen().__contains__,
+    "smd": lambda: frozenset({"machine-1-6", "machine-2-1"}).__contains__,
+}
+
+
+def cells(seed: int) -> Iterator[Cell]:
+    """A cell for each data set."""
+    for name in _CHOSEN:
+        setting = without_comments(shipped(name, seed=seed))
+        yield Cell("series", name.upper(), "", "", "", seed, 1.0, setting)
+
+
+def measure(cell: Cell) -> dict[str, float]:
+    """The figures of the detector, the linear baseline and flag-everything, on both parts of a data set."""
+    name = cell.data.lower()
+    chosen = _CHOSEN[name]()
+    found: dict[str, float] = {}
+    with tempfile.TemporaryDirectory() as folder, trained(shipped(name, seed=cell.seed)) as run:
+        labels = write_labels(name, SHARED_DATA, Path(folder))
+        for part in (CHOSEN, REST):
+            mine = labels_where(
+                labels,
+                "entity",
+                chosen if part == CHOSEN else (lambda entity: not chosen(entity)),
+                Path(folder) / f"{part.split()[0]}.csv",
+            )
+            for method, evaluation in run.evaluate(mine).items():
+                found |= _figures(f"{part}: {method}", evaluation)
+        found["seconds"] = run.training_seconds
+    return found
+
+
+def _figures(prefix: str, evaluation: dict[str, Any]) -> dict[str, float]:
+    metrics = evaluation["metrics"]
+    found = {f"{prefix}: {key}": metrics[key] for key in _FIGURES if metrics.get(key) is not None}
+    return found | {f"{prefix}: undecided": float(evaluation["undecided"])}

@@ -68,6 +68,7 @@ _CHANNEL_SHARE = pa.struct(
         ("contribution", pa.float32()),  # the contributions of a flag sum to its score
         ("observed", pa.float32()),  # series: at the peak, in the channel's unit
         ("expected", pa.float32()),  # series: at the peak, in the channel's unit
+        ("tolerance", pa.float32()),  # series: half the expected band; all so far off are at the cut
     ]
 )
 

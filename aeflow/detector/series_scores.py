@@ -15,6 +15,7 @@ import torch
 
 from aeflow.detector.side_by_side import map_portions
 from aeflow.models.errors import error_map
+from aeflow.numerics.expected_band import tolerance
 from aeflow.numerics.reconstruction_error import series_scores
 
 if TYPE_CHECKING:
@@ -47,6 +48,16 @@ class SeriesNormal:
         """Row of each entity in `scale` and `spread`; -1, the last row, for new ones."""
         known = {name: code for code, name in enumerate(self.entities)}
         return np.array([known.get(name, -1) for name in names], dtype=np.int64)
+
+    def tolerance(self, entity: str, score: float, error: ErrorKind) -> NDArray[np.float32]:
+        """Half the width of the expected band of each channel of an entity, `(C,)` in the channel's unit,
+        where `score` is at the cut; of several kinds of views the mean."""
+        (code,) = self.codes((entity,))
+        scale = self.scale.scale[code]
+        kinds = self.spread[code].reshape(-1, scale.size)
+        assert error in ("mse", "mae", "huber")  # which the config makes sure of
+        of_kinds = [tolerance(score, spread, scale, error) for spread in kinds]
+        return np.asarray(np.mean(of_kinds, axis=0), dtype=np.float32)
 
 
 @dataclass(frozen=True)

@@ -25,7 +25,8 @@ def number_ticks(low: float, high: float, about: int = 3) -> list[float]:
     power = 10.0 ** math.floor(math.log10(rough))
     step = next(power * m for m in (1, 2, 5, 10) if power * m >= rough * 0.999)
     first = math.ceil(low / step - 1e-9)
-    return [place * step for place in range(first, math.floor(high / step + 1e-9) + 1)]
+    # Where the span is near the rounding of its ends, a multiple may come to lie beyond them.
+    return [min(max(place * step, low), high) for place in range(first, math.floor(high / step + 1e-9) + 1)]
 
 
 def time_ticks(first_us: int, last_us: int, zone: str, about: int = 6) -> list[tuple[int, str]]:

@@ -7,13 +7,14 @@ from datetime import UTC, datetime, timedelta
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from markupsafe import Markup
 
 from aeflow.exceptions import IntegrityError
 from aeflow.report.pictures import Picture, heat_overlay, shrunk
-from aeflow.report.plots import series_plot
+from aeflow.report.series_plot import plot_numbers, series_plot
 from aeflow.report.traces import read_traces
 from aeflow.report.wording import chance, counted, expectation, figure, lasting, moment, percent
 
@@ -30,8 +31,10 @@ _ROWS_WITH_PICTURES = 16
 _BARS = 6
 _PANELS = 3
 _ENOUGH = 0.75  # of the score: so much of it the plotted channels should explain
-_FINE_POINTS, _COARSE_POINTS = 420, 160
+_MOST_POINTS = 420  # of a plot: more than it is wide on a page are not told apart
+_LINES = 60_000  # points of all panels together, at about 40 bytes each with their numbers
 _FINE_FLAGS = 40
+_FINER = 2.5  # times the points of the flags after them
 
 
 @dataclass(frozen=True)
@@ -66,7 +69,7 @@ class Pictures:
 
 @dataclass(frozen=True)
 class Card:
-    """One flag. `when`, `span` and `plot` are of series; pictures, regions and size of images."""
+    """One flag. `when`, `span`, `plot` and its numbers are of series; pictures, regions and size of images."""
 
     number: int
     flag_id: str
@@ -82,6 +85,7 @@ class Card:
     span: str = ""
     peak: str = ""
     plot: Markup | None = None
+    plot_numbers: str = ""
     width_px: int = 0
     height_px: int = 0
     pictures: Pictures | None = None
@@ -120,14 +124,24 @@ def series_cards(
         IntegrityError: the scores do not know a flag.
     """
     rows = list(_first_rows(flags, limit))
-    fine = {row["flag_id"]: _plotted(row) for row in rows[:_FINE_FLAGS]}
-    coarse = {row["flag_id"]: _plotted(row) for row in rows[_FINE_FLAGS:]}
+    plotted = {row["flag_id"]: _plotted(row) for row in rows}
+    fine_points, coarse_points = _points([len(channels) for channels in plotted.values()])
+    names = list(plotted)
     traces: dict[str, Trace] = {}
-    for shown, points in ((fine, _FINE_POINTS), (coarse, _COARSE_POINTS)):
-        if shown:
+    for some, points in ((names[:_FINE_FLAGS], fine_points), (names[_FINE_FLAGS:], coarse_points)):
+        if some:
+            shown = {name: plotted[name] for name in some}
             traces |= read_traces(scores, shown, channels, context_points=context_points, max_points=points)
     _expect_scored(traces.keys(), [row["flag_id"] for row in rows], scores)
     return [_series_card(n, row, traces[row["flag_id"]], zone) for n, row in enumerate(rows, start=1)]
+
+
+def _points(panels: list[int]) -> tuple[int, int]:
+    """How many points the plots of the most severe flags may have, and those of the others, with so many
+    channels each."""
+    fine, coarse = (sum(some) + len(some) for some in (panels[:_FINE_FLAGS], panels[_FINE_FLAGS:]))
+    each = _LINES / max(_FINER * fine + coarse, 1)
+    return min(int(_FINER * each), _MOST_POINTS), min(int(each), _MOST_POINTS)
 
 
 def _first_rows(flags: Path, limit: int, columns: list[str] | None = None) -> Iterator[dict[str, Any]]:
@@ -189,6 +203,8 @@ def _series_card(number: int, row: Mapping[str, Any], trace: Trace, zone: str) -
     label = f"{', '.join(trace.channels)} of {name} around {peak}, observed and expected"
     if worst is not None:
         label += f"; at the peak {worst['channel']} was {expectation(worst['observed'], worst['expected'])}"
+    widths = {part["channel"]: part.get("tolerance") for part in shares}
+    tolerance = np.array([widths.get(name) for name in trace.channels], dtype=np.float64)
     return Card(
         **_common(number, row, name),
         bars=_bars(shares),
@@ -199,7 +215,10 @@ def _series_card(number: int, row: Mapping[str, Any], trace: Trace, zone: str) -
         if points == 1
         else f"{lasting(row['end'] - row['start'])}, {points:,} points",
         peak=peak,
-        plot=Markup(series_plot(trace, _microseconds(row["peak"]), zone=zone, label=label)),  # noqa: S704 - plots escape
+        plot=Markup(  # noqa: S704 - plots escape
+            series_plot(trace, _microseconds(row["peak"]), zone=zone, label=label, tolerance=tolerance)
+        ),
+        plot_numbers=plot_numbers(trace, zone=zone, tolerance=tolerance),
     )
 
 

@@ -35,6 +35,7 @@ class Trace:
     low, high: `(P, C)` float64, observed, in the channel's unit; NaN where missing. The same where a point
         is one row.
     expected: `(P, C)` float64; NaN where the row had no score.
+    severity: `(P,)` float64, the highest in the point; NaN where no row had a score.
     flagged: `(P,)` bool, whether a row of the event is in the point.
     """
 
@@ -43,6 +44,7 @@ class Trace:
     low: NDArray[np.float64]
     high: NDArray[np.float64]
     expected: NDArray[np.float64]
+    severity: NDArray[np.float64]
     flagged: NDArray[np.bool_]
 
 
@@ -84,7 +86,7 @@ def read_traces(
 def _read_group(
     file: pq.ParquetFile, group: int, begin: int, traces: list[_Growing], n_channels: int
 ) -> None:
-    columns = ["timestamp", "flag_id", "observed", "expected"]
+    columns = ["timestamp", "flag_id", "severity", "observed", "expected"]
     for batch in file.iter_batches(_ROWS_AT_ONCE, row_groups=[group], columns=columns):
         for trace in traces:
             first, end = max(trace.first - begin, 0), min(trace.end - begin, len(batch))
@@ -148,6 +150,7 @@ class _Growing:
         self._time = np.full(self._points, np.iinfo(np.int64).max)
         self._low, self._high = np.full(shape, np.nan), np.full(shape, np.nan)
         self._sum, self._count = np.zeros(shape), np.zeros(shape, dtype=np.int64)
+        self._severity = np.full(self._points, np.nan)
         self._flagged = np.zeros(self._points, dtype=bool)
 
     def add(self, batch: pa.RecordBatch, first_row: int, n_channels: int) -> None:
@@ -157,6 +160,7 @@ class _Growing:
         np.minimum.at(self._time, point, np.asarray(batch.column("timestamp").cast(pa.int64())))
         observed = _matrix(batch.column("observed"), n_channels)[:, self._channels]
         expected = _matrix(batch.column("expected"), n_channels)[:, self._channels]
+        np.fmax.at(self._severity, point, batch.column("severity").to_numpy(zero_copy_only=False))
         np.fmin.at(self._low, point, observed)
         np.fmax.at(self._high, point, observed)
         np.add.at(self._sum, point, np.nan_to_num(expected, nan=0.0))
@@ -168,7 +172,7 @@ class _Growing:
         """The trace once all rows came in."""
         known = self._count > 0
         expected = np.where(known, self._sum / np.maximum(self._count, 1), np.nan)
-        return Trace(channels, self._time, self._low, self._high, expected, self._flagged)
+        return Trace(channels, self._time, self._low, self._high, expected, self._severity, self._flagged)
 
 
 def _matrix(lists: pa.ListArray, width: int) -> NDArray[np.float64]:

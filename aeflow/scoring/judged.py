@@ -174,6 +174,7 @@ def channel_shares(
     contributions: NDArray[np.float32],
     observed: NDArray[np.float32] | None = None,
     expected: NDArray[np.float32] | None = None,
+    tolerance: NDArray[np.float32] | None = None,
 ) -> list[dict[str, Any]]:
     """The parts of one score `(C,)`, largest first; contributions sum to the score, shares to 1."""
     total = float(contributions.sum(dtype=np.float64))
@@ -185,6 +186,7 @@ def channel_shares(
             "contribution": float(contributions[c]),
             "observed": None if observed is None or np.isnan(observed[c]) else float(observed[c]),
             "expected": None if expected is None else float(expected[c]),
+            "tolerance": None if tolerance is None or np.isnan(tolerance[c]) else float(tolerance[c]),
         }
         for c in np.argsort(-contributions, kind="stable")
     ]

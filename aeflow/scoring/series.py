@@ -19,6 +19,7 @@ from aeflow.data.series import iter_series
 from aeflow.detector.series_scores import SeriesNormal
 from aeflow.numerics.events import merge_flagged
 from aeflow.numerics.exchangeability import BulkCounts, find_drift
+from aeflow.numerics.expected_band import score_at
 from aeflow.scoring.judged import (
     FLAGS_FILE,
     SCORES_FILE,
@@ -204,8 +205,9 @@ def score_series_batch(
     last = row[np.searchsorted(event, np.arange(peak.size), side="right") - 1]
     points = np.bincount(event, minlength=peak.size)
     facts = rows_at(first_pass, np.unique(np.concatenate([first, peak, last])))
+    bands = _bands(detector, {str(facts[p]["entity"]) for p in peak.tolist()}, cut)
     flags = [
-        _flag(config, intake.batch, facts[f], facts[p], facts[e], severity) | {"points": n}
+        _flag(config, intake.batch, facts[f], facts[p], facts[e], severity, bands) | {"points": n}
         for f, p, e, n in zip(first.tolist(), peak.tolist(), last.tolist(), points.tolist(), strict=True)
     ]
     names = np.array([flag["flag_id"] for flag in flags], dtype=object)
@@ -262,6 +264,18 @@ def _events(
     return row, event, row[order[first]]
 
 
+def _bands(detector: Detector, entities: set[str], cut: float) -> dict[str, NDArray[np.float32]]:
+    """Half the width of the expected band of each channel `(C,)`, by entity; NaN where no score is rare
+    enough for a flag."""
+    assert isinstance(detector.normal, SeriesNormal)
+    return {
+        entity: detector.normal.tolerance(
+            entity, score_at(partial(detector.p_values, entity=entity), cut), detector.config.error
+        )
+        for entity in entities
+    }
+
+
 def _flag(
     config: PipelineConfig,
     batch: str,
@@ -269,9 +283,12 @@ def _flag(
     peak: Mapping[str, Any],
     last: Mapping[str, Any],
     severity: Callable[[NDArray[np.float64]], NDArray[np.float32]],
+    bands: Mapping[str, NDArray[np.float32]],
 ) -> dict[str, Any]:
     """A row of `flags.parquet` from the scored rows at an event's beginning, peak and end."""
-    parts = (np.array(peak[key], dtype=np.float32) for key in ("contributions", "observed", "expected"))
+    contributions, observed, expected = (
+        np.array(peak[key], dtype=np.float32) for key in ("contributions", "observed", "expected")
+    )
     return {
         "flag_id": flag_id(config.name, batch, peak["entity"], first["timestamp"].isoformat()),
         "pipeline": config.name,
@@ -283,5 +300,5 @@ def _flag(
         "score": peak["score"],
         "p_value": peak["p_value"],
         "severity": float(severity(np.array([peak["p_value"]]))[0]),
-        "channels": channel_shares(config.channels, *parts),
+        "channels": channel_shares(config.channels, contributions, observed, expected, bands[peak["entity"]]),
     }

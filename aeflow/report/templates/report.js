@@ -14,3 +14,16 @@
     flags[current].scrollIntoView({ block: "start" });
   });
 })();
+// How much of the heatmap and of the regions is laid over an image.
+(() => {
+  for (const controls of document.querySelectorAll(".mix")) {
+    const [strength, regions] = controls.querySelectorAll("input"), over = controls.closest("figure");
+    const show = () => {
+      over.querySelector(".heat").style.opacity = strength.value / 100;
+      over.querySelectorAll(".box").forEach((box) => { box.style.display = regions && !regions.checked ? "none" : ""; });
+    };
+    controls.hidden = false;
+    controls.addEventListener("input", show);
+  }
+})();
+{% include "plot.js" %}

@@ -248,7 +248,7 @@ def test_two_hundred_events_stay_below_three_megabytes(tmp_path):
     names = ("flow", "pressure", "temperature")
     entities = {f"pump-{i:03d}": v for i, v in enumerate(values)}
     rows = samples.write_series(tmp_path, entities, channels=names, rows_per_group=20_000, cut=1e-9)
-    shown = page(tmp_path, rows)
+    shown = page(tmp_path, rows, options=PageOptions(context_points=400))
     assert len(shown.all("article")) == 200
     assert len(shown.html.encode()) < 3_000_000
 

@@ -1,5 +1,9 @@
 from __future__ import annotations
 
+import base64
+import json
+import re
+from dataclasses import replace
 from xml.etree import ElementTree as ET
 
 import numpy as np
@@ -8,7 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from aeflow.report.axes import number_ticks, time_ticks
-from aeflow.report.plots import series_plot, severity_plot
+from aeflow.report.plots import severity_plot
+from aeflow.report.series_plot import plot_numbers, series_plot
 from aeflow.report.traces import Trace
 
 HOUR_US = 3_600_000_000
@@ -22,7 +27,8 @@ def trace(values, *, times=None, expected=None, flagged=(), channels=("flow",)):
     expected = (
         np.zeros_like(low) if expected is None else np.asarray(expected, dtype=float).reshape(low.shape)
     )
-    return Trace(tuple(channels), at.astype(np.int64) * HOUR_US, low, low, expected, mask)
+    severity = np.where(np.isnan(expected[:, 0]), np.nan, np.where(mask, 80.0, 10.0))
+    return Trace(tuple(channels), at.astype(np.int64) * HOUR_US, low, low, expected, severity, mask)
 
 
 def drawn(svg, name):
@@ -45,9 +51,87 @@ def test_missing_rows_are_a_gap():
     assert lines_of(drawn(svg, "ob")[0]) == 2
 
 
+def test_a_missing_value_is_shown_as_the_network_saw_it():
+    data = trace([1, 2, np.nan, np.nan, 4, 4], expected=[1, 1, 1, 1, 1, np.nan])
+    (filled,) = drawn(series_plot(data, 0, zone="UTC", label="flow"), "im")
+    places = [float(x) for x in re.findall(r"[Ml ](-?\d+) ", filled["d"].replace("-", " -"))]
+    assert len(places) == 3
+    assert places[0] == 96 + round((984 - 96) / 5)  # from the last value seen
+    assert filled["d"].count("M") == 1
+
+
+def test_nothing_is_filled_in_where_nothing_was_scored():
+    data = trace([1, np.nan, 3], expected=[np.nan, np.nan, 1])
+    assert not drawn(series_plot(data, 0, zone="UTC", label="flow"), "im")
+
+
+def test_the_band_lies_around_what_was_expected():
+    data = trace([0, 0, 9, 0], expected=[0, 0, 0, np.nan])
+    svg = series_plot(data, 0, zone="UTC", label="flow", tolerance=np.array([3.0]))
+    (band,) = drawn(svg, "bd")
+    (expected,) = drawn(svg, "ex")
+    top, middle = (float(re.match(r"M\S+ (\S+?)l", path["d"])[1]) for path in (band, expected))
+    (panel, _severity) = [e for e in ET.fromstring(svg).iter() if e.get("class") == "pn"]
+    ticks = {e.text: float(e.get("y")) - 6 for e in panel if e.get("class") == "tk"}
+    assert middle - top == pytest.approx(3 / 5 * (ticks["0"] - ticks["5"]), abs=2)
+    assert band["d"].endswith("z")
+    assert not drawn(series_plot(data, 0, zone="UTC", label="flow", tolerance=np.array([np.nan])), "bd")
+
+
+def test_the_severity_is_shown_with_its_cut():
+    svg = series_plot(trace([1, 2, 3], flagged=[1]), 0, zone="UTC", label="flow")
+    assert len(drawn(svg, "cut")) == 1
+    assert len(drawn(svg, "sv")) == 1
+
+
+def unpacked(text):
+    """The numbers as the page's script reads them."""
+    told = json.loads(text)
+    content = base64.b64decode(told["d"])
+    count, at, columns = told["n"], 0, []
+    kinds = ["<u4", *["<u2"] * (len(told["c"]) * (3 if told["h"] else 2) + 1), "u1"]
+    for kind in kinds:
+        size = count * np.dtype(kind).itemsize
+        columns.append(np.frombuffer(content[at : at + size], kind).astype(float))
+        at += size
+    assert at == len(content)
+    return told, columns
+
+
+def values(levels, low, high):
+    return np.where(levels == 65_535, np.nan, low + levels / 65_534 * (high - low))
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.lists(st.one_of(st.floats(-1e30, 1e30), st.just(float("nan"))), min_size=1, max_size=12))
+def test_the_numbers_of_a_plot_are_those_of_the_data(observed):
+    data = trace(observed, expected=np.zeros(len(observed)))
+    told, (times, came, expected, severity, flagged) = unpacked(plot_numbers(data, zone="UTC"))
+    (name, low, high, tolerance) = told["c"][0]
+    assert (name, tolerance, told["h"]) == ("flow", None, 0)
+    step = max((high - low) / 65_534, 1e-300)
+    np.testing.assert_allclose(values(came, low, high), data.low[:, 0], atol=step, rtol=1e-9)
+    np.testing.assert_allclose(values(expected, low, high), 0, atol=step)
+    np.testing.assert_allclose(values(severity, 0, 100), 10, atol=0.01)
+    first, last = told["t"]
+    np.testing.assert_allclose(first + times / 4_294_967_295 * (last - first), data.time_us / 1000, atol=0.02)
+    assert not flagged.any()
+
+
+def test_points_of_several_rows_keep_both_ends():
+    data = trace([1, 2, 3])
+    wide = replace(data, high=data.high + 1)
+    told, columns = unpacked(plot_numbers(wide, zone="UTC", tolerance=np.array([0.5])))
+    assert told["h"] == 1
+    low, high, tolerance = told["c"][0][1:]
+    np.testing.assert_allclose(values(columns[2], low, high), [2, 3, 4], atol=1e-3)
+    assert tolerance == 0.5
+
+
 def test_the_event_is_shaded_from_its_first_to_its_last_point():
     svg = series_plot(trace(np.arange(11), flagged=[4, 6]), 6 * HOUR_US, zone="UTC", label="flow")
-    (shade,) = drawn(svg, "ev")
+    shade, below = drawn(svg, "ev")  # of the channel and of the severity
+    assert shade["x"] == below["x"]
     (peak,) = drawn(svg, "pk")
     scale = (984 - 96) / 10
     assert int(shade["x"]) == pytest.approx(96 + 4 * scale, abs=4)

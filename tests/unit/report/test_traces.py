@@ -40,6 +40,7 @@ def test_a_trace_is_the_rows_around_its_event(written, context):
         observed = np.array([list(v) for v in rows["observed"][span]], dtype=float)[:, ::-1]
         np.testing.assert_allclose(trace.low, observed, rtol=1e-6)
         np.testing.assert_array_equal(trace.low, trace.high)
+        np.testing.assert_array_equal(trace.severity, rows["severity"][span].astype(float))
         np.testing.assert_array_equal(trace.flagged, rows["flag_id"][span] == flag)
         np.testing.assert_array_equal(trace.time_us, rows["timestamp"][span].astype("int64"))
 

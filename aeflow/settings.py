@@ -7,7 +7,10 @@ from __future__ import annotations
 
 import contextlib
 import os
+from contextvars import ContextVar
 from pathlib import Path
+
+_home_in_use: ContextVar[Path | None] = ContextVar("home", default=None)
 
 _QUIET = {
     # No dependency reports home.
@@ -50,6 +53,7 @@ def prepare_environment(home: Path) -> None:
     Must run before prefect, mlflow, great_expectations or matplotlib are imported: they read the
     environment when imported.
     """
+    _home_in_use.set(home)
     folders = {
         "PREFECT_HOME": home / "prefect",
         "MPLCONFIGDIR": home / "cache" / "matplotlib",
@@ -62,6 +66,11 @@ def prepare_environment(home: Path) -> None:
     with contextlib.suppress(OSError):
         (home / "tmp").mkdir(parents=True, exist_ok=True)
         os.environ.setdefault("TMPDIR", str(home / "tmp"))
+
+
+def home_in_use() -> Path:
+    """The home that this process was prepared for, or that of no config."""
+    return _home_in_use.get() or home_for()
 
 
 def ledger_url() -> str | None:

@@ -88,9 +88,9 @@ def run(arguments: list[str]) -> int:
 
 
 def _unexpected(error: Exception) -> int:
-    from aeflow.settings import home_for
+    from aeflow.settings import home_in_use
 
-    log, details = home_for() / "error.log", traceback.format_exc()
+    log, details = home_in_use() / "error.log", traceback.format_exc()
     try:
         log.parent.mkdir(parents=True, exist_ok=True)
         log.write_text(details, encoding="utf-8")

@@ -48,7 +48,7 @@ def read_labels(path: Path, kind: Kind, *, time_zone: str) -> Labels:
     """The labels in the file.
 
     Raises:
-        SourceError: it cannot be read, a column is missing, or a label is neither 0 nor 1.
+        SourceError: it cannot be read, a column is missing, a label is neither 0 nor 1, or an item has both.
     """
     table = _read(path)
     _expect_columns(table, ("item" if kind == "images" else "timestamp", "label"), path)
@@ -64,8 +64,30 @@ def read_labels(path: Path, kind: Kind, *, time_zone: str) -> Labels:
     truth = label.to_numpy().astype(bool)
     if kind == "images":
         items = tuple(table["item"].astype(str))
+        _refuse_contradictions(items, batches, truth, path)
         return Labels(items, truth, batches, _masks(table, path))
-    return Labels(_times(table, path, time_zone), truth, batches, {})
+    times = _times(table, path, time_zone)
+    _refuse_contradictions(times, batches, truth, path)
+    return Labels(times, truth, batches, {})
+
+
+def _refuse_contradictions(
+    keys: Sequence[Key], batches: Sequence[str] | None, truth: NDArray[np.bool_], path: Path
+) -> None:
+    first: dict[tuple[Key, str], bool] = {}
+    named = batches if batches is not None else [""] * len(keys)
+    both = [
+        key
+        for key, batch, label in zip(keys, named, truth.tolist(), strict=True)
+        if first.setdefault((key, batch), label) != label
+    ]
+    if both:
+        raise SourceError(
+            f"expected one label for each item, got 0 and 1 for {key_in_words(both[0])} "
+            f"({len(both)} such rows)",
+            where=str(path),
+            remedy="Keep the row that is right.",
+        )
 
 
 def read_classes(path: Path, kind: Kind, *, time_zone: str) -> dict[Key, str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import shutil
 import tempfile
+import time
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -23,6 +24,9 @@ if TYPE_CHECKING:
 
 DETECTOR = "detector"
 """The folder of the detector among the files of a version."""
+
+_STAGING = "registry-"
+_DAY_S = 86_400
 
 _log = logging.getLogger(__name__)
 
@@ -88,7 +92,8 @@ def place(folder: Path, target: Path, digest: str) -> None:
 
 @contextmanager
 def staging(paths: Paths) -> Iterator[Path]:
-    """A folder of this process alone on the file system of the home, gone afterwards.
+    """A folder of this process alone on the file system of the home, gone afterwards; those that killed
+    processes left more than a day ago go too.
 
     Raises:
         StorageError: it cannot be made.
@@ -96,7 +101,10 @@ def staging(paths: Paths) -> Iterator[Path]:
     parent = paths.home / "work" / paths.pipeline
     with storage_errors(parent, "make a working folder"):
         parent.mkdir(parents=True, exist_ok=True)
-        folder = Path(tempfile.mkdtemp(prefix="registry-", dir=parent))
+        for left in parent.glob(f"{_STAGING}*"):
+            if time.time() - left.stat().st_mtime > _DAY_S:
+                shutil.rmtree(left, ignore_errors=True)
+        folder = Path(tempfile.mkdtemp(prefix=_STAGING, dir=parent))
     try:
         yield folder
     finally:

@@ -4,6 +4,7 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ import pytest
 from aeflow import registry
 from aeflow.exceptions import DetectorError, InputError, IntegrityError, StorageError
 from aeflow.registry import TrainingData, aliases
+from aeflow.registry.download import staging
 from aeflow.store.digests import sha256_folder
 from aeflow.store.paths import Paths
 
@@ -302,3 +304,17 @@ def test_processes_that_make_the_registry_at_once_do_not_fail_after_one_that_was
     assert [process.returncode for process in running] == [0, 0]
     assert len(set(answers)) == 1
     assert sorted(p.name for p in (tmp_path / "home").iterdir()) == ["mlflow.db", "mlflow.db.lock", "tmp"]
+
+
+def test_what_a_killed_process_left_is_removed_after_a_day(tmp_path):
+    paths = Paths(tmp_path, "killed")
+    old, new = (tmp_path / "work" / "killed" / f"registry-{name}" for name in ("old", "new"))
+    for folder in (old, new):
+        folder.mkdir(parents=True)
+    yesterday = time.time() - 2 * 86_400
+    os.utime(old, (yesterday, yesterday))
+    with staging(paths) as mine:
+        assert mine.is_dir()
+        assert new.is_dir()
+        assert not old.exists()
+    assert not mine.exists()

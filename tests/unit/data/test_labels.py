@@ -46,11 +46,18 @@ def test_image_labels_have_masks_beside_the_file(tmp_path):
         ("images", "item,label\na,0\nb,2\n", "got '2'"),
         ("images", "item,label\na,yes\n", "got 'yes'"),
         ("series", "timestamp,label\nsoon,1\n", "expected a time, got 'soon'"),
+        ("images", "item,label\na,0\nb,1\na,1\na,1\n", r"got 0 and 1 for a \(2 such rows\)"),
+        ("series", "timestamp,label\n2026-01-01,0\n2026-01-01T00:00Z,1\n", "one label for each item"),
     ],
 )
 def test_what_cannot_be_labels_is_refused(tmp_path, kind, text, says):
     with pytest.raises(SourceError, match=says):
         read_labels(csv(tmp_path, text), kind, time_zone="UTC")
+
+
+def test_the_same_item_may_be_labelled_twice_alike_and_otherwise_in_another_batch(tmp_path):
+    labels = read_labels(csv(tmp_path, "item,batch,label\na,1,0\na,1,0\na,2,1\n"), "images", time_zone="UTC")
+    assert labels.label.tolist() == [False, False, True]
 
 
 def test_a_file_that_is_not_there_is_refused(tmp_path):

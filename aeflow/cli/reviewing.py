@@ -12,7 +12,87 @@ from aeflow.cli.arguments import ConfigArgument, JsonOption, open_pipeline
 
 def add_commands(app: typer.Typer) -> None:
     """Add the commands of this module."""
+    app.command()(review)
     app.command()(verdicts)
+
+
+def review(  # noqa: PLR0917 - typer passes them by name
+    config: ConfigArgument,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="0: any free one.")] = 8765,
+    host: Annotated[
+        str, typer.Option(help="The address to listen on. Any but this machine's own needs tokens.")
+    ] = "127.0.0.1",
+    reviewer: Annotated[
+        str | None, typer.Option(help="In whose name verdicts are said. Default: who is logged in.")
+    ] = None,
+    read_only: Annotated[bool, typer.Option("--read-only", help="Look, but say no verdicts.")] = False,
+    require_token: Annotated[
+        bool, typer.Option("--require-token", help="Ask for a token on this machine, too.")
+    ] = False,
+    name: Annotated[
+        list[str] | None,
+        typer.Option("--name", metavar="HOST", help="A further host name it is reached by, as by a proxy."),
+    ] = None,
+    make_token: Annotated[
+        str | None, typer.Option(metavar="PERSON", help="Make a token, show it once, and end.")
+    ] = None,
+    role: Annotated[
+        str, typer.Option(help="Of that token: reviewer, or reader who may only look.")
+    ] = "reviewer",
+    revoke: Annotated[
+        str | None, typer.Option(metavar="PERSON", help="Their token opens nothing any more; and end.")
+    ] = None,
+    show: Annotated[bool, typer.Option("--open", help="Open the browser.")] = False,
+) -> None:
+    """Review flags in the browser: the app on this machine's own address, until Ctrl+C."""
+    path = open_pipeline(config)
+    if make_token is not None or revoke is not None:
+        _change_tokens(path, make_token, role, revoke)
+        return
+    from aeflow.cli.progress import progress_bar
+    from aeflow.review.serve import first_token, listen, open_desk, serve
+
+    listening = listen(host, port)
+    with progress_bar("Reading reports") as bar:
+        desk = open_desk(
+            path,
+            host=host,
+            reviewer=reviewer or _user(),
+            require_token=require_token,
+            read_only=read_only,
+            names=tuple(name or ()),
+            told=lambda done, of: bar(done / of, f"{done} of {of}"),
+        )
+    address = f"http://{f'[{host}]' if ':' in host else host}:{listening.getsockname()[1]}/"
+    print(f"{desk.pipeline}: {desk.board.now().catalogue.size:,} flags. Review them at {address}", flush=True)
+    token = first_token(desk)
+    if token is not None:
+        print(f"The token of {desk.reviewer}, shown this once: {token}", flush=True)
+    if desk.door.token_needed and host not in {"127.0.0.1", "localhost", "::1"}:
+        print("It is not encrypted: outside a network that you trust, put it behind a proxy with https.")
+    if show:
+        import webbrowser
+
+        webbrowser.open(address)
+    serve(desk, listening)
+
+
+def _change_tokens(config: Path, person: str | None, role: str, revoke: str | None) -> None:
+    from datetime import UTC, datetime
+
+    from aeflow.exceptions import InputError
+    from aeflow.review.access import Role
+    from aeflow.review.serve import open_access
+
+    access = open_access(config)
+    if role not in set(Role):
+        raise InputError(f"expected reviewer or reader, got {role!r}", where="--role")
+    if revoke is not None:
+        access.revoke(revoke)
+        print(f"The token of {revoke} opens nothing any more.")
+    if person is not None:
+        token = access.make(person, Role(role), now=datetime.now(UTC))
+        print(f"The token of {person} ({role}), shown this once: {token}")
 
 
 def verdicts(

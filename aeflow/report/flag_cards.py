@@ -19,7 +19,7 @@ from aeflow.report.traces import read_traces
 from aeflow.report.wording import chance, counted, expectation, figure, lasting, moment, percent
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Mapping
+    from collections.abc import Collection, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from aeflow.report.traces import Trace
@@ -124,7 +124,7 @@ def series_cards(
         IntegrityError: the scores do not know a flag.
     """
     rows = list(_first_rows(flags, limit))
-    plotted = {row["flag_id"]: _plotted(row) for row in rows}
+    plotted = {row["flag_id"]: plotted_channels(row) for row in rows}
     fine_points, coarse_points = _points([len(channels) for channels in plotted.values()])
     names = list(plotted)
     traces: dict[str, Trace] = {}
@@ -133,7 +133,7 @@ def series_cards(
             shown = {name: plotted[name] for name in some}
             traces |= read_traces(scores, shown, channels, context_points=context_points, max_points=points)
     _expect_scored(traces.keys(), [row["flag_id"] for row in rows], scores)
-    return [_series_card(n, row, traces[row["flag_id"]], zone) for n, row in enumerate(rows, start=1)]
+    return [series_card(n, row, traces[row["flag_id"]], zone) for n, row in enumerate(rows, start=1)]
 
 
 def _points(panels: list[int]) -> tuple[int, int]:
@@ -185,8 +185,8 @@ def _image_card(number: int, row: Mapping[str, Any], size: tuple[int, int], budg
     shares = row["channels"] or []
     return Card(
         **_common(number, row, row["item"]),
-        bars=_bars(shares) if len(shares) > 1 else (),
-        more_channels=_more(shares),
+        bars=bars(shares) if len(shares) > 1 else (),
+        more_channels=more_channels(shares),
         width_px=size[0],
         height_px=size[1],
         regions=regions,
@@ -194,7 +194,8 @@ def _image_card(number: int, row: Mapping[str, Any], size: tuple[int, int], budg
     )
 
 
-def _series_card(number: int, row: Mapping[str, Any], trace: Trace, zone: str) -> Card:
+def series_card(number: int, row: Mapping[str, Any], trace: Trace, zone: str) -> Card:
+    """The card of one event: a row of `flags.parquet` without need of its pictures, and its trace."""
     shares = row["channels"] or []
     name = row["entity"] or row["pipeline"]
     peak = moment(row["peak"], zone)
@@ -207,8 +208,8 @@ def _series_card(number: int, row: Mapping[str, Any], trace: Trace, zone: str) -
     tolerance = np.array([widths.get(name) for name in trace.channels], dtype=np.float64)
     return Card(
         **_common(number, row, name),
-        bars=_bars(shares),
-        more_channels=_more(shares),
+        bars=bars(shares),
+        more_channels=more_channels(shares),
         when=_span(row["start"], row["end"], zone),
         start_iso=row["start"].isoformat(),
         span=counted(points, "point")
@@ -235,7 +236,8 @@ def _common(number: int, row: Mapping[str, Any], name: str) -> dict[str, Any]:
     }
 
 
-def _bars(shares: list[Mapping[str, Any]]) -> tuple[Bar, ...]:
+def bars(shares: Sequence[Mapping[str, Any]]) -> tuple[Bar, ...]:
+    """The channels of a flag that are worth a bar, largest share first."""
     return tuple(
         Bar(
             part["channel"],
@@ -249,20 +251,21 @@ def _bars(shares: list[Mapping[str, Any]]) -> tuple[Bar, ...]:
     )
 
 
-def _barred(shares: list[Mapping[str, Any]]) -> int:
+def _barred(shares: Sequence[Mapping[str, Any]]) -> int:
     """How many channels, largest first, are worth a bar: the first two, and what is above one per cent."""
     large = [part for part in shares[:_BARS] if part["share"] >= 0.01]
     return max(min(2, len(shares)), len(large))
 
 
-def _more(shares: list[Mapping[str, Any]]) -> str:
+def more_channels(shares: Sequence[Mapping[str, Any]]) -> str:
+    """What the channels without a bar have together, "" where every one has a bar."""
     rest = shares[_barred(shares) :]
     if not rest:
         return ""
     return f"{counted(len(rest), 'other channel')} together {percent(sum(max(p['share'], 0) for p in rest))}"
 
 
-def _plotted(row: Mapping[str, Any]) -> tuple[str, ...]:
+def plotted_channels(row: Mapping[str, Any]) -> tuple[str, ...]:
     """The channels that explain most of the score, one to three."""
     chosen: list[str] = []
     explained = 0.0

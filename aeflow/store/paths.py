@@ -13,6 +13,7 @@
     <home>/embeddings/<pipeline>/batch=<id>/         codes of items, and pictures of them
     <home>/restored/<pipeline>/batch=<id>/           what the network makes of items
     <home>/generated/<pipeline>/                     what it makes of codes that no item has
+    <home>/review/<pipeline>/access.json             whose tokens open the review app
 
 A batch id may come from a folder's name, so it stands percent-encoded in every path.
 """
@@ -125,6 +126,11 @@ class Paths:
     def generated(self) -> Path:
         """What the network makes of codes that no item has."""
         return self.home / "generated" / self.pipeline
+
+    @property
+    def review_access(self) -> Path:
+        """Whose tokens open the review app."""
+        return self.home / "review" / self.pipeline / "access.json"
 
     def task(self, name: str) -> Path:
         """The staging folder of a task beside the nightly runs."""

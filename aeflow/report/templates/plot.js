@@ -267,5 +267,8 @@
       act();
     });
   };
-  document.querySelectorAll("figure[data-plot]").forEach(enliven);
+  const enlivenAll = (root) => root.querySelectorAll("figure[data-plot]").forEach(enliven);
+  enlivenAll(document);
+  // The review app puts plots into a page that is there already.
+  document.addEventListener("htmx:afterSwap", (event) => enlivenAll(event.target));
 })();

@@ -1,0 +1,125 @@
+"""The pages that are looked at; nothing is changed by any of them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Annotated
+
+from fastapi import APIRouter, Query, Request
+from fastapi.responses import HTMLResponse, Response
+from starlette.exceptions import HTTPException
+
+from aeflow.review.app import TheDesk, TheSelection, TheSession, environment, page, static_file
+from aeflow.review.evidence import PICTURES, read_card, read_evidence, read_picture
+from aeflow.review.exchange import export_verdicts
+from aeflow.review.pages import entity_page, flag_page, queue_page, trends_page
+
+router = APIRouter()
+
+_MOST_CONTEXT = 5_000
+_MOST_PANELS = 12
+_MOST_NIGHTS = 10_000
+
+
+@router.get("/")
+def queue(
+    request: Request,
+    desk: TheDesk,
+    _: TheSession,
+    selection: TheSelection,
+    number: Annotated[str, Query(alias="page")] = "1",
+) -> Response:
+    """The queue."""
+    at = int(number) - 1 if number.isdigit() and len(number) < 9 else 0
+    return page(request, "queue.html.j2", queue_page(desk, desk.board.now(), selection, at))
+
+
+@router.get("/flag/{flag_id}")
+def flag(request: Request, desk: TheDesk, _: TheSession, selection: TheSelection, flag_id: str) -> Response:
+    """One flag."""
+    snapshot = desk.board.now()
+    place = snapshot.catalogue.place.get(flag_id)
+    if place is None:
+        raise HTTPException(404, "No published report has that flag.")
+    return page(request, "flag.html.j2", flag_page(desk, snapshot, selection, place))
+
+
+@router.get("/flag/{flag_id}/{name}.png")
+def picture(desk: TheDesk, _: TheSession, flag_id: str, name: str) -> Response:
+    """A picture of a flag."""
+    catalogue = desk.board.now().catalogue
+    place = catalogue.place.get(flag_id)
+    content = None
+    if place is not None and name in PICTURES:
+        content = read_picture(*catalogue.within(place), name)
+    if content is None:
+        raise HTTPException(404, "There is no such picture.")
+    return Response(content, media_type="image/png", headers={"Cache-Control": "private, max-age=300"})
+
+
+@router.get("/flag/{flag_id}/plot")
+def plot(
+    desk: TheDesk,
+    _: TheSession,
+    flag_id: str,
+    channel: Annotated[list[str] | None, Query()] = None,
+    context: int | None = None,
+) -> Response:
+    """The plot of a flag of a series: its main channels, or those that are named."""
+    catalogue = desk.board.now().catalogue
+    place = catalogue.place.get(flag_id)
+    if place is None:
+        raise HTTPException(404, "No published report has that flag.")
+    night, row = catalogue.within(place)
+    if night.kind != "series":
+        raise HTTPException(404, "An image has no plot.")
+    evidence = read_evidence(night, row)
+    known = {part["channel"] for part in evidence.shares}
+    wanted = [name for name in channel or () if name in known][:_MOST_PANELS]
+    around = desk.context_points if context is None else min(max(context, 0), _MOST_CONTEXT)
+    card = read_card(night, row, evidence, wanted, context_points=around, zone=desk.zone)
+    return HTMLResponse(
+        environment().get_template("plot.html.j2").render(card=card),
+        headers={"Cache-Control": "private, max-age=60"},
+    )
+
+
+@router.get("/entity")
+def entity(request: Request, desk: TheDesk, _: TheSession, name: str = "") -> Response:
+    """The history of an entity."""
+    snapshot = desk.board.now()
+    if name not in snapshot.catalogue.entities[0]:
+        raise HTTPException(404, "No flag is of that entity.")
+    return page(request, "entity.html.j2", entity_page(desk, snapshot, name))
+
+
+@router.get("/trends")
+def trends(request: Request, desk: TheDesk, _: TheSession, nights: str = "60") -> Response:
+    """Flags and precision over the nights."""
+    most = int(nights) if nights.isdigit() and 0 < len(nights) < 6 else _MOST_NIGHTS
+    return page(request, "trends.html.j2", trends_page(desk.board.now(), max(most, 1)))
+
+
+@router.get("/verdicts.csv")
+def verdicts(desk: TheDesk, _: TheSession) -> Response:
+    """Every flag and all that was said of it, as `aeflow verdicts --export` writes it."""
+    with TemporaryDirectory() as folder:
+        file = Path(folder) / "verdicts.csv"
+        export_verdicts(desk.config, file)
+        content = file.read_bytes()
+    name = f"{desk.pipeline}-verdicts.csv"
+    return Response(
+        content, media_type="text/csv", headers={"Content-Disposition": f'attachment; filename="{name}"'}
+    )
+
+
+@router.get("/static/{name}")
+def static(name: str) -> Response:
+    """The app's own files."""
+    found = static_file(name)
+    if found is None:
+        raise HTTPException(404, "There is no such file.")
+    content, media_type = found
+    # Asked for again each time: an app of a newer version must not run with older files.
+    return Response(content, media_type=media_type, headers={"Cache-Control": "no-cache"})

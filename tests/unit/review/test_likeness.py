@@ -1,0 +1,62 @@
+from __future__ import annotations
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from aeflow import schemas
+from aeflow.review.likeness import LIKE, channel_evidence, likeness, region_evidence
+
+
+def channels(*flags):
+    """Of each flag (channel, share, observed - expected)."""
+    rows = [
+        [{"channel": c, "share": s, "observed": d, "expected": 0.0} for c, s, d in flag] for flag in flags
+    ]
+    return channel_evidence(pa.array(rows, schemas.FLAGS.field("channels").type))
+
+
+def boxes(*flags, size=(800, 400)):
+    """Of each flag (x, y, width, height, share)."""
+    names = ("x_px", "y_px", "width_px", "height_px", "share")
+    rows = [[dict(zip(names, box, strict=True)) for box in flag] for flag in flags]
+    wide, high = (np.full(len(flags), length) for length in size)
+    return region_evidence(pa.array(rows, schemas.FLAGS.field("boxes").type), wide, high)
+
+
+def test_the_likeness_of_shares_is_their_bhattacharyya_coefficient():
+    a, b = channels([("rpm", 0.5, 1.0), ("oil", 0.5, 1.0)], [("rpm", 0.8, 2.0), ("oil", 0.2, 3.0)])
+    assert a @ b == pytest.approx(np.sqrt(0.5 * 0.8) + np.sqrt(0.5 * 0.2), abs=1e-6)
+    assert a @ a == pytest.approx(1)
+
+
+def test_another_channel_or_direction_is_not_alike():
+    up, down, other = channels([("rpm", 1.0, 1.0)], [("rpm", 1.0, -1.0)], [("oil", 1.0, 1.0)])
+    assert up @ down == 0
+    assert up @ other == 0
+
+
+def test_a_missing_value_and_no_evidence_are_borne():
+    found = channels([("rpm", 1.0, None)], [])
+    assert found[0] @ found[0] == pytest.approx(1)
+    assert not found[1].any()
+
+
+def test_the_same_region_is_alike_whatever_the_size_of_the_image():
+    (small,) = boxes([(100, 50, 100, 100, 0.6)], size=(800, 400))
+    (large,) = boxes([(200, 100, 200, 200, 0.6)], size=(1600, 800))
+    assert small @ large == pytest.approx(1, abs=1e-6)
+
+
+def test_regions_grow_less_alike_the_farther_apart_they_lie():
+    near = boxes(
+        [(0, 0, 100, 50, 1.0)], [(100, 0, 100, 50, 1.0)], [(200, 0, 100, 50, 1.0)], [(600, 300, 100, 50, 1.0)]
+    )
+    alike = near @ near[0]
+    assert alike[0] > LIKE > alike[1] > alike[2] >= alike[3] == 0
+
+
+def test_of_many_the_most_alike_counts():
+    found = channels([("a", 1.0, 1.0)], [("b", 1.0, 1.0)], [("a", 0.5, 1.0), ("b", 0.5, 1.0)])
+    assert likeness(found, found[:2]) == pytest.approx([1, 1, np.sqrt(0.5)])
+    assert likeness(found, found[:0]) == pytest.approx([0, 0, 0])

@@ -100,9 +100,32 @@ FLAGS = _schema(
         ("severity", pa.float32()),  # 0..100; 50 is the cut
         ("channels", pa.list_(_CHANNEL_SHARE)),  # largest share first
         ("boxes", pa.list_(_BOX)),  # images: worst regions first
+        ("signature", _EVIDENCE),  # (S,) of its code; two of one detector that lie within 1 are usually alike
+        ("suppressed", pa.bool_()),  # listed, but no flag that counts: like one that was called false
+        ("suppressed_by", pa.string()),  # the flag that it is like; also where it was only downgraded
+        ("suppressed_reason", pa.string()),  # in words: like which flag, who called it false, and when
+        ("suppressed_until", TIME),  # when that verdict ceases to bear on others
+        ("window", _EVIDENCE),  # series: (T C,) in the channels' units, the window that ends at the peak
         ("image_png", pa.binary()),  # images: the item as the detector sees it, in 8 bit
         ("reconstruction_png", pa.binary()),  # images: what was expected
         ("heatmap_png", pa.binary()),  # images: the error map, 8-bit grey, 255 = the map's maximum
+    ],
+)
+
+PRECEDENTS = _schema(
+    "precedents",
+    [
+        ("flag_id", pa.string()),  # the reviewed flag
+        ("batch", pa.string()),  # that it was raised in
+        ("entity", pa.string()),  # "" for images
+        ("verdict", pa.string()),  # false: its likes are suppressed; true: it kept a flag from being so
+        ("reviewer", pa.string()),  # who said it
+        ("at", TIME),  # when
+        ("until", TIME),  # when it ceases to bear on others
+        ("score", pa.float32()),  # by the detector of this report
+        ("direction", _EVIDENCE),  # (C,) of length 1: which channels caused it, up or down
+        ("box", pa.list_(pa.int32())),  # images: x_px, y_px, width_px, height_px of its worst box
+        ("signature", _EVIDENCE),  # (S,) by the detector of this report
     ],
 )
 

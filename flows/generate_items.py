@@ -16,12 +16,12 @@ from aeflow.config import SeriesPrepare
 from aeflow.data.images import iter_images
 from aeflow.data.labels import key_in_words, parse_key
 from aeflow.data.series import iter_series
+from aeflow.detector.codes import scaled_windows
 from aeflow.detector.image_scores import as_unit
 from aeflow.detector.series_scores import SeriesNormal
 from aeflow.exceptions import InputError, SourceError
 from aeflow.report.contact_sheet import image_sheet, window_sheet
 from aeflow.representations.embedding_table import embeddings_schema, portions, write_codes
-from aeflow.representations.encoding import scaled_windows
 from aeflow.representations.generating import (
     codes_along,
     codes_between,

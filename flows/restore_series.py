@@ -16,9 +16,9 @@ from aeflow import schemas
 from aeflow.config import SeriesPrepare
 from aeflow.data.labels import key_in_words
 from aeflow.data.series import iter_series
+from aeflow.detector.codes import scaled_windows
 from aeflow.detector.series_scores import SeriesNormal
 from aeflow.report.contact_sheet import overlaid_windows
-from aeflow.representations.encoding import scaled_windows
 from aeflow.representations.spoiling import spoil
 from aeflow.scoring.judged import described, lists_where, table_writer
 from flows.restore_images import RESTORED_FILE, SHEET_FILE, RestoredItems

@@ -28,6 +28,7 @@ from aeflow.report.html import PageOptions
 from aeflow.report.promise import Promise, promise_of
 from aeflow.report.receipt import Provenance
 from aeflow.report.summary import BatchFacts, ChecksOutcome, FailedCheck, Grade, read_summary
+from aeflow.review.precedents import precedents_in_force
 from aeflow.scoring import FLAGS_FILE, LATE_QUARANTINE_FILE
 from aeflow.scoring import score_batch as score_staged
 from aeflow.settings import home_for
@@ -37,12 +38,13 @@ from aeflow.store.ledger import Facts, Ledger, open_ledger
 from aeflow.store.paths import Paths
 from aeflow.store.publish import publish, recover
 from aeflow.store.quarantine import iter_quarantine, write_quarantine
+from aeflow.store.verdicts import open_verdicts
 from aeflow.training.devices import choose_device, device_kind
 from flows.artifacts import progress_shown, show_flags, show_summary
 from flows.io_tasks import beside, io_step, step
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
     from aeflow.config import PipelineConfig
     from aeflow.data.checks import CheckResult
@@ -50,6 +52,7 @@ if TYPE_CHECKING:
     from aeflow.detector import Detector
     from aeflow.registry import DetectorRef
     from aeflow.scoring import BatchScores, ScoringProgress
+    from aeflow.scoring.suppression import Precedent
     from aeflow.store.publish import Published
 
 
@@ -124,7 +127,10 @@ def score_batch(
             if not force and known is not None and _still_holds(known.facts, run.facts, staged, paths):
                 facts, changed = known.facts, False
             else:
-                scores = make_report(pipeline, staged, detector, ref, place, progress)
+                precedents = fetch_precedents(pipeline, paths, detector, ref)
+                scores = make_report(
+                    pipeline, staged, detector, ref, place, precedents=precedents, progress=progress
+                )
                 published = publish_report(batch, place, paths)
                 facts, changed = _published(run.facts, staged, scores, published), published.changed
             run.finish(facts)
@@ -158,9 +164,12 @@ def make_report(
     detector: Detector,
     ref: DetectorRef,
     place: Workplace,
+    *,
+    precedents: Sequence[Precedent] = (),
     progress: Callable[[float, str], None] | None = None,
 ) -> BatchScores:
-    """Check, score and judge a staged batch and write its whole report into `place.build`.
+    """Check, score and judge a staged batch and write its whole report into `place.build`; flags like
+    reviewed ones, `precedents`, are treated as the config says.
 
     Raises:
         BatchRefused: too little of the batch is fit to score.
@@ -173,7 +182,7 @@ def make_report(
     with beside(check, config, staged, detector, place) as checking:
         if refusal(config, staged, detector.reference) is not None:
             checking.result().raise_if_refused()
-        scores = score_and_judge(detector, config, staged, place, progress)
+        scores = score_and_judge(detector, config, staged, place, precedents, progress)
         refuse_if_damaged(config, staged, scores)
         checks = checking.result()
     build_report(config, staged, checks, scores, ref, detector, place)
@@ -264,6 +273,22 @@ def fetch_detector(paths: Paths, version: int | None) -> tuple[DetectorRef, Dete
 
 
 @io_step
+def fetch_precedents(
+    config: PipelineConfig, paths: Paths, detector: Detector, ref: DetectorRef
+) -> list[Precedent]:
+    """The reviewed flags that bear on this night's, as the detector sees them."""
+    return precedents_in_force(
+        config,
+        paths,
+        open_verdicts(paths).all(),
+        detector,
+        ref.version,
+        now=datetime.now(UTC),
+        device=choose_device(config.compute.device),
+    )
+
+
+@io_step
 def take_in_batch(config: PipelineConfig, batch: str, place: Workplace, detector: Detector) -> Intake:
     """A snapshot of the batch, with what is not fit to score set aside.
 
@@ -289,6 +314,7 @@ def score_and_judge(
     config: PipelineConfig,
     staged: Intake,
     place: Workplace,
+    precedents: Sequence[Precedent],
     progress: Callable[[float, str], None] | None,
 ) -> BatchScores:
     """Scores of every item, flags and their evidence, into the build folder."""
@@ -302,7 +328,9 @@ def score_and_judge(
             progress(share, f"{p.done:,} of {p.total:,}")
 
     device = choose_device(config.compute.device)
-    scores = score_staged(detector, config, staged, place.build, device=device, progress=tell)
+    scores = score_staged(
+        detector, config, staged, place.build, device=device, progress=tell, precedents=precedents
+    )
     late = place.work / LATE_QUARANTINE_FILE
     rows = chain(iter_quarantine(staged.quarantine_path), iter_quarantine(late))
     write_quarantine(place.quarantine, rows)

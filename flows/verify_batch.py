@@ -11,6 +11,7 @@ from aeflow.backlog import paths_of
 from aeflow.config import load_config
 from aeflow.exceptions import BatchNotFound
 from aeflow.report.receipt import differences, read_receipt
+from aeflow.scoring.suppression import PRECEDENTS_FILE, read_precedents
 from aeflow.store.digests import sha256_file
 from flows.score_batch import Workplace, make_report, take_in_batch
 
@@ -22,7 +23,8 @@ def verify_batch(config: Path, batch: str) -> list[str]:
     """What differs between the published report and the batch scored anew with the detector that the
     receipt names, one sentence each; empty if nothing does.
 
-    The batch is read from its source again, so that changed data show too.
+    The batch is read from its source again, so that changed data show too. Verdicts that came since do not:
+    the report holds those that decided anything in it.
 
     Raises:
         BatchNotFound: there is no report of the batch.
@@ -46,7 +48,9 @@ def verify_batch(config: Path, batch: str) -> list[str]:
     try:
         place = Workplace(work / "batch", work / "quarantine.parquet", work / "validation")
         staged = take_in_batch(pipeline, batch, place, detector)
-        make_report(pipeline, staged, detector, ref, place)
+        kept = published / PRECEDENTS_FILE
+        precedents = read_precedents(kept) if kept.is_file() else []
+        make_report(pipeline, staged, detector, ref, place, precedents=precedents)
         return touched + differences(receipt, read_receipt(place.build))
     finally:
         shutil.rmtree(work, ignore_errors=True)

@@ -71,6 +71,12 @@ def print_report(summary: Summary, folder: Path) -> None:
                 for flag in summary.top_flags
             ],
         )
+    if summary.suppressed_flags:
+        print()
+        print(f"  Suppressed, so that they count as no flag: {summary.suppressed}")
+        for aside in summary.suppressed_flags:
+            when = f" {aside.start:%Y-%m-%d %H:%M:%S}" if aside.start else ""
+            print(f"    {aside.flag_id} {aside.item or aside.entity}{when}: {aside.reason}")
     print()
     print(f"  {folder / 'report.html'}")
 

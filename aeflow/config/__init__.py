@@ -30,6 +30,7 @@ from aeflow.config.models import (
 from aeflow.config.operation import NOTICE_KINDS, Channel, NoticeKind, Notify, QuietHours, Schedule
 from aeflow.config.pipeline import PipelineConfig
 from aeflow.config.retraining import Retraining
+from aeflow.config.review import Review
 from aeflow.config.source import (
     EPOCH_UNITS_US,
     BatchRule,
@@ -95,6 +96,7 @@ __all__ = [
     "Report",
     "Resnet",
     "Retraining",
+    "Review",
     "SaltAndPepper",
     "Schedule",
     "Scoring",

@@ -11,6 +11,7 @@ from aeflow.config.base import Section
 from aeflow.config.models import Kind, Model
 from aeflow.config.operation import Notify, Schedule
 from aeflow.config.retraining import Retraining
+from aeflow.config.review import Review
 from aeflow.config.source import BatchRule, History, ImageSource, Source, Split
 from aeflow.config.stages import (
     Calibration,
@@ -51,6 +52,7 @@ class PipelineConfig(Section):
     schedule: Schedule = Schedule()
     notify: Notify = Notify()
     retraining: Retraining = Retraining()
+    review: Review = Review()
 
     _folder: Path = PrivateAttr(default=Path())
 

@@ -9,7 +9,7 @@ Legend: R rows, L grid points, N windows, C channels, T points of a window.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -130,6 +130,9 @@ class _Piece:
     def new_rows(self) -> int:
         return int((~self.context).sum())
 
+    def at(self, rows: slice) -> _Piece:
+        return _Piece(self.time_us[rows], self.values[rows], self.context[rows])
+
     def joined(self, other: _Piece) -> _Piece:
         return _Piece(
             np.concatenate([self.time_us, other.time_us]),
@@ -230,6 +233,58 @@ def history_grid(rows: Path, prepare: SeriesPrepare, cadences: Cadences, channel
         slot=_stack([g.slot for g in grids], (0,), np.int64),
         time_us=_stack(times, (0,), np.int64),
     )
+
+
+def windows_at(
+    rows: Path,
+    prepare: SeriesPrepare,
+    cadences: Cadences,
+    wanted: Mapping[str, NDArray[np.int64]],
+    *,
+    chunk_windows: int = 512,
+) -> Iterator[SeriesInputs]:
+    """The windows that end at some rows of a staged batch, `wanted`: entity -> their times in microseconds,
+    sorted. They come in the order of the file, one row each, just as `iter_series` has them; nothing else
+    is laid on a grid."""
+    pieces: list[tuple[str, _Piece]] = []
+    pending: tuple[str, _Piece, NDArray[np.int64]] | None = None
+    for entity, time, values, context in _entity_runs(rows):
+        piece, times = _Piece(time, values, context), wanted.get(entity, np.empty(0, dtype=np.int64))
+        if pending is not None and pending[0] == entity:
+            piece, times = pending[1].joined(piece), pending[2]
+        elif pending is not None:
+            pieces += _ending_at(*pending, prepare, cadences)
+        if not times.size:
+            pending = (entity, piece.at(slice(0, 0)), times)
+            continue
+        # More rows of the last grid point may come: what ends there waits, with its context.
+        slots = cadences.of(entity).slots(piece.time_us, prepare.resample)
+        settled = times < piece.time_us[np.searchsorted(slots, slots[-1])]
+        pieces += _ending_at(entity, piece, times[settled], prepare, cadences)
+        keep = int(np.searchsorted(slots, slots[-1] - context_points(prepare)))
+        pending = (entity, piece.at(slice(keep, None)), times[~settled])
+        while len(pieces) >= chunk_windows:
+            yield _inputs(pieces[:chunk_windows], prepare, cadences)
+            pieces = pieces[chunk_windows:]
+    if pending is not None:
+        pieces += _ending_at(*pending, prepare, cadences)
+    for begin in range(0, len(pieces), chunk_windows):
+        yield _inputs(pieces[begin : begin + chunk_windows], prepare, cadences)
+
+
+def _ending_at(
+    entity: str, piece: _Piece, times: NDArray[np.int64], prepare: SeriesPrepare, cadences: Cadences
+) -> Iterator[tuple[str, _Piece]]:
+    """For each of the times the rows that bear on its window, all others of them as context."""
+    if not times.size:
+        return
+    slots = cadences.of(entity).slots(piece.time_us, prepare.resample)
+    for row in np.searchsorted(piece.time_us, times):
+        begin = int(np.searchsorted(slots, slots[row] - context_points(prepare)))
+        part = piece.at(slice(begin, int(np.searchsorted(slots, slots[row], side="right"))))
+        context = np.ones(part.time_us.size, dtype=bool)
+        context[row - begin] = False
+        yield entity, replace(part, context=context)
 
 
 def _inputs(pieces: list[tuple[str, _Piece]], prepare: SeriesPrepare, cadences: Cadences) -> SeriesInputs:

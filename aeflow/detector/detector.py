@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from aeflow.data.series import SeriesInputs
     from aeflow.models.autoencoder import Autoencoder
     from aeflow.numerics.calibration import Calibration
+    from aeflow.numerics.likeness import CodeSpace
 
 _OF_TRAINING = "train_stride_points"  # of `prepare`; a score does not depend on it
 
@@ -75,7 +76,8 @@ class FittedOn:
 @dataclass(frozen=True)
 class Detector:
     """See the module. `entity_calibrations` serve entities with enough calibration scores of their
-    own; `calibration` makes the promise and serves all others."""
+    own; `calibration` makes the promise and serves all others. `code_space`: what is usual of its codes;
+    None in detectors from before it was learnt."""
 
     config: PipelineConfig
     network: Autoencoder
@@ -84,6 +86,7 @@ class Detector:
     entity_calibrations: Mapping[str, Calibration]
     reference: Reference
     fitted_on: FittedOn
+    code_space: CodeSpace | None = None
 
     def __post_init__(self) -> None:
         """A detector never trains."""

@@ -14,10 +14,12 @@ from aeflow.data.intake import in_words
 from aeflow.data.reference import learn_reference
 from aeflow.data.splits import TEST
 from aeflow.detector import image_fitting, series_fitting
+from aeflow.detector.codes import usual_codes
 from aeflow.detector.detector import Detector, FittedOn, fingerprint
 from aeflow.detector.image_fitting import ImageHistory
 from aeflow.detector.series_fitting import SeriesHistory
 from aeflow.exceptions import DetectorError
+from aeflow.numerics.likeness import fit_code_space
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -130,6 +132,14 @@ def fit(
             progress=progress,
         )
         found, own = series, series.entity_calibrations
+    codes = usual_codes(
+        found.network,
+        found.normal,
+        data.history,
+        getattr(config.prepare, "window_points", 0),
+        device=device,
+        chunk_items=config.compute.chunk_items,
+    )
     detector = Detector(
         config=config,
         network=found.network,
@@ -138,6 +148,7 @@ def fit(
         entity_calibrations=own,
         reference=data.reference,
         fitted_on=data.fitted_on,
+        code_space=fit_code_space(codes),
     )
     return Fitted(detector, found.training, found.calibration_scores, found.test_scores, found.samples)
 

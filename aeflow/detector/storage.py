@@ -2,7 +2,8 @@
 
 detector.json        config, calibrations, cadences, reference, sizes
 network.safetensors  the network's weights
-arrays.safetensors   scale, spread, calibration scores, fingerprints of the items it was fitted on
+arrays.safetensors   scale, spread, calibration scores, moments of the codes, fingerprints of the items it was
+                     fitted on
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from aeflow.exceptions import DetectorError
 from aeflow.models.catalog import build
 from aeflow.numerics.calibration import Calibration
 from aeflow.numerics.gridding import Cadence
+from aeflow.numerics.likeness import CodeSpace
 from aeflow.numerics.scaling import RobustScale
 
 if TYPE_CHECKING:
@@ -49,6 +51,8 @@ def save(detector: Detector, folder: Path) -> None:
     for number, name in enumerate(sorted(calibrations)):
         parts = calibrations[name].to_arrays()
         arrays |= {f"calibration.{number}.{key}": value for key, value in parts.items()}
+    if detector.code_space is not None:
+        arrays |= {"code.center": detector.code_space.center, "code.scale": detector.code_space.scale}
     normal = detector.normal
     arrays["spread"] = normal.spread
     facts: dict[str, Any] = {
@@ -57,6 +61,7 @@ def save(detector: Detector, folder: Path) -> None:
         "item_shape": list(detector.network.item_shape),
         "calibrations": {name: c.to_json() for name, c in calibrations.items()},
         "reference": detector.reference.to_json(),
+        "code_radius": None if detector.code_space is None else detector.code_space.radius,
         "fitted_on": {
             "digest": detector.fitted_on.digest,
             "rows": detector.fitted_on.rows,
@@ -122,6 +127,7 @@ def load(folder: Path) -> Detector:
             fitted["until_us"],
             tuple(fitted["batches"]),
         ),
+        code_space=_code_space(facts, arrays),
     )
 
 
@@ -133,6 +139,11 @@ def calibration_digest(detector: Detector) -> str:
         for key, value in sorted(calibration.to_arrays().items()):
             whole.update(key.encode() + np.ascontiguousarray(value).tobytes())
     return whole.hexdigest()
+
+
+def _code_space(facts: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> CodeSpace | None:
+    radius = facts.get("code_radius")
+    return None if radius is None else CodeSpace(arrays["code.center"], arrays["code.scale"], radius)
 
 
 def _normal(facts: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> SeriesNormal | ImageNormal:

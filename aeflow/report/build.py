@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from aeflow.report.html import PageOptions, write_page
 from aeflow.report.receipt import RECEIPT_FILE, make_receipt
-from aeflow.report.stored import FLAGS_FILE, SCORES_FILE
+from aeflow.report.stored import FLAGS_FILE, PRECEDENTS_FILE, SCORES_FILE
 from aeflow.report.summary import SUMMARY_FILE, build_summary
 from aeflow.report.survey import survey_scores
 
@@ -48,7 +48,9 @@ def build_report(
     survey = survey_scores(folder / SCORES_FILE)
     summary = build_summary(facts, survey, folder / FLAGS_FILE)
     summary.write(folder / SUMMARY_FILE)
-    receipt = make_receipt(folder, summary, provenance, (SCORES_FILE, FLAGS_FILE, SUMMARY_FILE))
+    proven = [SCORES_FILE, FLAGS_FILE, SUMMARY_FILE]
+    proven += [PRECEDENTS_FILE] if (folder / PRECEDENTS_FILE).is_file() else []
+    receipt = make_receipt(folder, summary, provenance, tuple(proven))
     receipt.write(folder / RECEIPT_FILE)
     write_page(folder, summary, receipt, survey, quarantine=quarantine, options=options or PageOptions())
     return summary

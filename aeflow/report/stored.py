@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 SCORES_FILE = "scores.parquet"
 FLAGS_FILE = "flags.parquet"
+PRECEDENTS_FILE = "precedents.parquet"
 
 
 class Stored(BaseModel):

@@ -67,6 +67,19 @@ class TopFlag(Stored):
     """The channels with the largest shares, at most three."""
 
 
+class SuppressedFlag(Stored):
+    """A flag that counts as none, since it is like one that was called false."""
+
+    flag_id: str
+    entity: str = ""
+    item: str = ""
+    start: datetime | None = None
+    severity: float
+    by: str
+    """The flag that it is like."""
+    reason: str
+
+
 class Summary(Stored):
     """See the module. Times are UTC; `end` is exclusive. Nothing here depends on when, where or how fast
     the batch was scored."""
@@ -87,8 +100,13 @@ class Summary(Stored):
     """Reason code -> rows set aside."""
     not_scorable_by_reason: dict[str, int]
     flags: int
+    """Those that are not suppressed."""
     flagged_rows: int
-    """Images: the same as `flags`; series: the points of all events."""
+    """Images: the same as `flags`; series: the points of all their events."""
+    suppressed: int = 0
+    """Flags that count as none, since they are like one that was called false."""
+    suppressed_rows: int = 0
+    """Images: the same as `suppressed`; series: the points of their events."""
     entities: int
     """0 for images."""
     flagged_entities: int
@@ -96,6 +114,8 @@ class Summary(Stored):
     score_quantiles: dict[str, float]
     """min, p50, p90, p99, p99.9, max; those between are exact to 1/2048 of their value."""
     top_flags: tuple[TopFlag, ...] = ()
+    suppressed_flags: tuple[SuppressedFlag, ...] = ()
+    """The most severe of them, at most twenty."""
     grades: tuple[Grade, ...] = ()
     checks: ChecksOutcome = ChecksOutcome()
     warnings: tuple[str, ...] = ()
@@ -142,10 +162,10 @@ def build_summary(facts: BatchFacts, survey: Survey, flags: Path) -> Summary:
         )
         raise AccountingError(msg)
     found = _count_flags(flags)
-    if found.rows != survey.flagged:
+    if found.rows + found.suppressed_rows != survey.flagged:
         msg = (
-            f"batch {facts.batch}: {survey.flagged} rows of the scores are flagged, but the {found.flags} "
-            f"flags account for {found.rows}"
+            f"batch {facts.batch}: {survey.flagged} rows of the scores are flagged, but the "
+            f"{found.flags + found.suppressed} flags account for {found.rows + found.suppressed_rows}"
         )
         raise AccountingError(msg)
     return Summary(
@@ -163,11 +183,14 @@ def build_summary(facts: BatchFacts, survey: Survey, flags: Path) -> Summary:
         not_scorable_by_reason=dict(survey.not_scorable),
         flags=found.flags,
         flagged_rows=found.rows,
+        suppressed=found.suppressed,
+        suppressed_rows=found.suppressed_rows,
         entities=survey.entities,
         flagged_entities=found.entities if survey.kind == "series" else 0,
         promise=facts.promise,
         score_quantiles=dict(survey.quantiles),
         top_flags=found.top,
+        suppressed_flags=found.top_suppressed,
         grades=facts.grades,
         checks=facts.checks,
         warnings=facts.warnings,
@@ -189,35 +212,53 @@ class _FlagCount:
     rows: int
     entities: int
     top: tuple[TopFlag, ...]
+    suppressed: int
+    suppressed_rows: int
+    top_suppressed: tuple[SuppressedFlag, ...]
+
+
+_FACTS = ["flag_id", "entity", "item", "start", "peak", "end", "points", "p_value", "severity", "channels"]
+_OF_SUPPRESSED = ["suppressed", "suppressed_by", "suppressed_reason"]
 
 
 def _count_flags(path: Path) -> _FlagCount:
-    columns = [
-        "flag_id",
-        "entity",
-        "item",
-        "start",
-        "peak",
-        "end",
-        "points",
-        "p_value",
-        "severity",
-        "channels",
-    ]
-    flags = rows = 0
+    counts = {True: [0, 0], False: [0, 0]}  # suppressed or not: flags, rows
     entities: set[str] = set()
     top: list[TopFlag] = []
+    aside: list[SuppressedFlag] = []
     with pq.ParquetFile(path, pre_buffer=False) as file:
-        for batch in file.iter_batches(columns=columns):
-            flags += len(batch)
-            # An image is one row of the scores; an event is as many as it has points.
-            rows += pc.sum(
-                pc.fill_null(batch.column("points"), pa.scalar(1, pa.int32())), min_count=0
-            ).as_py()
-            entities.update(batch.column("entity").unique().to_pylist())
-            if len(top) < _TOP_FLAGS:
-                top += [_top_flag(row) for row in batch.slice(0, _TOP_FLAGS - len(top)).to_pylist()]
-    return _FlagCount(flags, rows, len(entities), tuple(top))
+        known = [name for name in _OF_SUPPRESSED if name in file.schema_arrow.names]
+        for batch in file.iter_batches(columns=[*_FACTS, *known]):
+            is_aside = pc.fill_null(batch.column("suppressed"), fill_value=False) if known else None
+            parts = {False: batch} if is_aside is None else _parted(batch, is_aside)
+            for suppressed, part in parts.items():
+                counts[suppressed][0] += len(part)
+                # An image is one row of the scores; an event is as many as it has points.
+                points = pc.fill_null(part.column("points"), pa.scalar(1, pa.int32()))
+                counts[suppressed][1] += pc.sum(points, min_count=0).as_py()
+            entities.update(parts[False].column("entity").unique().to_pylist())
+            top += [_top_flag(row) for row in parts[False].slice(0, _TOP_FLAGS - len(top)).to_pylist()]
+            if True in parts:
+                listed = parts[True].slice(0, _TOP_FLAGS - len(aside)).to_pylist()
+                aside += [_suppressed_flag(row) for row in listed]
+    (flags, rows), (aside_flags, aside_rows) = counts[False], counts[True]
+    return _FlagCount(flags, rows, len(entities), tuple(top), aside_flags, aside_rows, tuple(aside))
+
+
+def _parted(batch: pa.RecordBatch, is_aside: pa.Array) -> dict[bool, pa.RecordBatch]:
+    return {True: batch.filter(is_aside), False: batch.filter(pc.invert(is_aside))}
+
+
+def _suppressed_flag(row: Mapping[str, Any]) -> SuppressedFlag:
+    return SuppressedFlag(
+        flag_id=row["flag_id"],
+        entity=row["entity"] or "",
+        item=row["item"] or "",
+        start=row["start"],
+        severity=row["severity"],
+        by=row["suppressed_by"],
+        reason=row["suppressed_reason"],
+    )
 
 
 def _top_flag(row: Mapping[str, Any]) -> TopFlag:
@@ -232,11 +273,14 @@ def _sentence(survey: Survey, found: _FlagCount, promise: Promise) -> str:
     if survey.scored == 0:
         return f"No {thing} could be scored."
     chance = by_chance(promise)
+    are = "is" if found.suppressed == 1 else "are"
+    aside = f" {found.suppressed:,} more {are} like what was called false." if found.suppressed else ""
     if found.flags == 0:
-        return f"Nothing among {scored} looks abnormal{chance}."
+        nothing = "Nothing else" if found.suppressed else "Nothing"
+        return f"{nothing} among {scored} looks abnormal{chance}.{aside}"
     looks = "looks" if found.rows == 1 else "look"
     what = f"{found.rows:,} of {scored} {looks} abnormal"
     if survey.kind == "series":
         where = f" in {found.entities:,} of {counted(survey.entities, 'entity', 'entities')}"
         what += f": {counted(found.flags, 'event')}{where if survey.entities > 1 else ''}"
-    return f"{what}{chance}."
+    return f"{what}{chance}.{aside}"

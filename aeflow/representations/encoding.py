@@ -9,20 +9,19 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 
 from aeflow.config import SeriesPrepare
 from aeflow.data.images import iter_images
 from aeflow.data.series import iter_series
-from aeflow.detector.image_scores import as_unit, portion_of
-from aeflow.detector.series_scores import SeriesNormal, Windows, network_input
-from aeflow.detector.side_by_side import map_portions
+from aeflow.detector.codes import encode_arrays, encode_windows
+from aeflow.detector.series_scores import SeriesNormal
 from aeflow.models.autoencoder import Trained
 from aeflow.models.bottleneck import VariationalBottleneck
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    import torch
     from numpy.typing import NDArray
 
     from aeflow.config import PipelineConfig
@@ -30,7 +29,6 @@ if TYPE_CHECKING:
     from aeflow.data.intake import Intake
     from aeflow.data.series import SeriesInputs
     from aeflow.detector import Detector
-    from aeflow.detector.image_scores import ImageArrays
     from aeflow.models.autoencoder import Autoencoder
 
 
@@ -72,25 +70,10 @@ def encode_rows(
     assert isinstance(prepare, SeriesPrepare)
     assert isinstance(normal, SeriesNormal)
     for inputs in iter_series(intake.rows_path, prepare, normal.cadences):
-        windows = scaled_windows(normal, inputs, device=device, chunk_items=chunk_items)
-        with torch.inference_mode():
-            codes = [_numbers(detector.network.encode(x, observed)) for x, observed in windows]
+        codes = encode_windows(normal, detector.network, inputs, device=device, chunk_items=chunk_items)
         nothing = np.full((1, detector.network.code_size), np.nan, dtype=np.float32)
         # -1, the last, stands for rows without a window.
-        yield RowCodes(inputs, np.concatenate([*codes, nothing])[inputs.row_window])
-
-
-def encode_arrays(
-    network: Autoencoder, pixels: ImageArrays, *, device: torch.device, chunk_items: int
-) -> NDArray[np.float32]:
-    """The codes `(N, D)` of arrays `(N, C, H, W)`; nothing depends on `chunk_items`."""
-
-    def encode(portion: slice) -> NDArray[np.float32]:
-        return _numbers(network.encode(torch.from_numpy(as_unit(pixels[portion])).to(device), None))
-
-    size = portion_of(pixels.shape[1:], chunk_items, device)
-    nothing = np.empty((0, network.code_size), dtype=np.float32)
-    return np.concatenate([nothing, *map_portions(encode, len(pixels), size, device)])
+        yield RowCodes(inputs, np.concatenate([codes, nothing])[inputs.row_window])
 
 
 def is_variational(network: Autoencoder) -> bool:
@@ -106,19 +89,3 @@ def mean_by_image(values: NDArray[np.float32], inputs: ImageInputs) -> NDArray[n
     count = np.diff(first, append=len(values))
     total = np.add.reduceat(values.astype(np.float64), first, axis=0)
     return (total / count.reshape(-1, *[1] * (values.ndim - 1))).astype(np.float32)
-
-
-def scaled_windows(
-    normal: SeriesNormal, inputs: SeriesInputs, *, device: torch.device, chunk_items: int
-) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
-    """The windows `(B, T, C)` of a chunk as the network takes them, and what was observed of them."""
-    entity = normal.codes(inputs.entities)[inputs.grid_entity]
-    values = network_input(normal.scale.apply(inputs.values, entity))
-    windows = Windows.of(values, inputs.observed, inputs.ends, inputs.window, device)
-    for begin in range(0, len(windows), chunk_items):
-        yield windows[begin : begin + chunk_items]
-
-
-def _numbers(values: torch.Tensor) -> NDArray[np.float32]:
-    found: NDArray[np.float32] = values.float().cpu().numpy()
-    return found

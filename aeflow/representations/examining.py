@@ -16,6 +16,7 @@ import torch
 from aeflow.config import SeriesPrepare
 from aeflow.data.images import iter_images
 from aeflow.data.series import iter_series
+from aeflow.detector.codes import scaled_windows
 from aeflow.detector.image_scores import as_unit, portion_of
 from aeflow.detector.series_scores import SeriesNormal
 from aeflow.exceptions import InputError
@@ -28,7 +29,7 @@ from aeflow.numerics.linear_reading import (
     folds_of_times,
     near_folds,
 )
-from aeflow.representations.encoding import is_variational, mean_by_image, scaled_windows
+from aeflow.representations.encoding import is_variational, mean_by_image
 from aeflow.representations.restoring import quality
 
 if TYPE_CHECKING:

@@ -21,11 +21,11 @@ from aeflow.data.image_quarantine import quarantine_table
 from aeflow.data.images import iter_images
 from aeflow.data.ordered_map import one_ahead
 from aeflow.data.tiling import stitch, to_original
+from aeflow.detector.codes import encode_arrays
 from aeflow.detector.image_scores import as_unit
 from aeflow.numerics.exchangeability import BulkCounts, find_drift
 from aeflow.numerics.reconstruction_error import worst_boxes
 from aeflow.scoring.judged import (
-    FLAGS_FILE,
     LATE_QUARANTINE_FILE,
     SCORES_FILE,
     BatchScores,
@@ -37,13 +37,13 @@ from aeflow.scoring.judged import (
     rows_at,
     table_writer,
     top_channel,
-    write_flags,
+    write_judged_flags,
     write_verdicts,
 )
 from aeflow.scoring.pictures import heatmap_png, image_png
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
     import torch
@@ -56,6 +56,7 @@ if TYPE_CHECKING:
     from aeflow.data.intake import Intake
     from aeflow.detector import Detector
     from aeflow.detector.image_scores import ArrayMaps
+    from aeflow.scoring.suppression import Precedent
 
 _MAX_BOXES = 5
 
@@ -119,6 +120,7 @@ def score_image_batch(
     *,
     device: torch.device,
     progress: Callable[[ScoringProgress], None] | None = None,
+    precedents: Sequence[Precedent] = (),
 ) -> BatchScores:
     """Write `scores.parquet` and `flags.parquet` of the batch into `folder`, and beside it what turned
     out to be damaged."""
@@ -159,10 +161,11 @@ def score_image_batch(
     ]
     names = np.array([flag["flag_id"] for flag in flags], dtype=object)
     write_verdicts(first_pass, folder / SCORES_FILE, schema, rows=rows, flags=names, severity=severity)
-    write_flags(flags, folder / FLAGS_FILE, "images", config.channels)
+    counts, suppressed = write_judged_flags(flags, folder, "images", config, precedents)
     calibration = detector.calibration
     drift = find_drift(bulk, calibration.normal, {})
-    return BatchScores(scored, {}, dict(aside), len(flags), drift, calibration.count_interval(scored))
+    expected = calibration.count_interval(scored)
+    return BatchScores(scored, {}, dict(aside), counts, drift, expected, suppressed)
 
 
 def _in_original(
@@ -249,7 +252,7 @@ def _evidence_of(
     prepare = detector.config.prepare
     assert isinstance(prepare, ImagePrepare)
     arrays, origin = inputs.pixels[mine], inputs.origin[mine]
-    _, scores = detector.map_errors(arrays, device=device, chunk_items=chunk_items)
+    scored, scores = detector.map_errors(arrays, device=device, chunk_items=chunk_items)
     if prepare.fit == "tile":
         size = {"height_px": image.height_px, "width_px": image.width_px}
         shown, expected = (stitch(a, origin, **size) for a in (as_unit(arrays), scores.reconstruction))
@@ -271,6 +274,11 @@ def _evidence_of(
             for (x, y, w, h), share in zip(in_original.tolist(), shares, strict=True)
         ]
     }
+    if detector.code_space is not None:
+        # Of an image in tiles that of the tile which decides its score.
+        worst = arrays[[int(np.argmax(scored.score))]]
+        codes = encode_arrays(detector.network, worst, device=device, chunk_items=chunk_items)
+        evidence["signature"] = detector.code_space.signatures(codes)[0]
     if with_pictures:
         evidence |= {
             "image_png": image_png(shown),

@@ -20,14 +20,17 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from aeflow import schemas
+from aeflow.scoring.suppression import PRECEDENTS_FILE, suppress, write_precedents
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
 
+    from aeflow.config import PipelineConfig
     from aeflow.numerics.exchangeability import Drift
+    from aeflow.scoring.suppression import Precedent
 
 SCORES_FILE = "scores.parquet"
 FLAGS_FILE = "flags.parquet"
@@ -48,9 +51,10 @@ class ScoringProgress:
 @dataclass(frozen=True)
 class BatchScores:
     """How a batch came out. not_scorable: reason -> rows; quarantined: reason -> images that turned
-    out damaged while they were decoded; flags: rows of `flags.parquet`; drift: whether the batch still
-    scores as the calibration did; false_flags_range: 95 % interval of the number of false flags among as many
-    normal items, None with a false-discovery rate."""
+    out damaged while they were decoded; flags: rows of `flags.parquet` that are not suppressed, and
+    suppressed: those that are; drift: whether the batch still scores as the calibration did;
+    false_flags_range: 95 % interval of the number of false flags among as many normal items, None with a
+    false-discovery rate."""
 
     scored: int
     not_scorable: Mapping[str, int]
@@ -58,6 +62,7 @@ class BatchScores:
     flags: int
     drift: Drift
     false_flags_range: tuple[int, int] | None
+    suppressed: int = 0
 
 
 def described(schema: pa.Schema, kind: str, channels: tuple[str, ...]) -> pa.Schema:
@@ -159,14 +164,40 @@ def write_verdicts(
 
 
 def write_flags(flags: list[dict[str, Any]], path: Path, kind: str, channels: tuple[str, ...]) -> None:
-    """`flags.parquet`, the most severe first. Severity ends at 100: from there on the less likely on normal
-    data, then the higher score."""
+    """`flags.parquet`, the most severe first, those that are suppressed last. Severity ends at 100: from
+    there on the less likely on normal data, then the higher score."""
     schema = described(schemas.FLAGS, kind, channels)
     ordered = sorted(
-        flags, key=lambda flag: (-flag["severity"], flag["p_value"], -flag["score"], flag["flag_id"])
+        flags,
+        key=lambda flag: (
+            flag.get("suppressed", False),
+            -flag["severity"],
+            flag["p_value"],
+            -flag["score"],
+            flag["flag_id"],
+        ),
     )
     with table_writer(path, schema) as writer:
         writer.write_table(pa.Table.from_pylist(ordered, schema=schema))
+
+
+def write_judged_flags(
+    flags: list[dict[str, Any]],
+    folder: Path,
+    kind: str,
+    config: PipelineConfig,
+    precedents: Sequence[Precedent],
+) -> tuple[int, int]:
+    """`flags.parquet` after what people said of flags like them, and the precedents that decided anything.
+
+    Returns:
+        How many flags count, and how many are suppressed.
+    """
+    judged, used = suppress(flags, precedents, config.review, config.channels)
+    write_flags(judged, folder / FLAGS_FILE, kind, config.channels)
+    write_precedents(used, folder / PRECEDENTS_FILE)
+    suppressed = sum(flag["suppressed"] for flag in judged)
+    return len(judged) - suppressed, suppressed
 
 
 def channel_shares(

@@ -8,7 +8,7 @@ from aeflow.scoring.images import score_image_batch
 from aeflow.scoring.series import score_series_batch
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
     import torch
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from aeflow.data.intake import Intake
     from aeflow.detector import Detector
     from aeflow.scoring.judged import BatchScores, ScoringProgress
+    from aeflow.scoring.suppression import Precedent
 
 
 def score_batch(
@@ -27,10 +28,13 @@ def score_batch(
     *,
     device: torch.device,
     progress: Callable[[ScoringProgress], None] | None = None,
+    precedents: Sequence[Precedent] = (),
 ) -> BatchScores:
-    """Write `scores.parquet` (every item) and `flags.parquet` (one row a flag) into `folder`.
+    """Write `scores.parquet` (every item), `flags.parquet` (one row a flag) and `precedents.parquet` (those
+    of `precedents` that decided anything) into `folder`.
 
-    What is scored and how comes from the detector; `config` says in which portions.
+    What is scored and how comes from the detector; `config` says in which portions, and what reviewed flags
+    change (`review`).
 
     Raises:
         DetectorError: the detector was trained on other channels or another preparation.
@@ -38,4 +42,4 @@ def score_batch(
     detector.check_fits(config)
     detector.network.to(device)
     score = score_image_batch if config.kind == "images" else score_series_batch
-    return score(detector, config, intake, folder, device=device, progress=progress)
+    return score(detector, config, intake, folder, device=device, progress=progress, precedents=precedents)

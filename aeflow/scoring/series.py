@@ -20,8 +20,8 @@ from aeflow.detector.series_scores import SeriesNormal
 from aeflow.numerics.events import merge_flagged
 from aeflow.numerics.exchangeability import BulkCounts, find_drift
 from aeflow.numerics.expected_band import score_at
+from aeflow.scoring.event_windows import with_windows
 from aeflow.scoring.judged import (
-    FLAGS_FILE,
     SCORES_FILE,
     BatchScores,
     ScoringProgress,
@@ -32,12 +32,12 @@ from aeflow.scoring.judged import (
     rows_at,
     table_writer,
     top_channel,
-    write_flags,
+    write_judged_flags,
     write_verdicts,
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     import torch
@@ -48,6 +48,7 @@ if TYPE_CHECKING:
     from aeflow.data.series import SeriesInputs
     from aeflow.detector import Detector
     from aeflow.numerics.exchangeability import Drift
+    from aeflow.scoring.suppression import Precedent
 
 
 @dataclass(frozen=True)
@@ -179,6 +180,7 @@ def score_series_batch(
     *,
     device: torch.device,
     progress: Callable[[ScoringProgress], None] | None = None,
+    precedents: Sequence[Precedent] = (),
 ) -> BatchScores:
     """Write `scores.parquet` and `flags.parquet` of the batch into `folder`."""
     schema = described(schemas.SERIES_SCORES, "series", config.channels)
@@ -212,10 +214,14 @@ def score_series_batch(
     ]
     names = np.array([flag["flag_id"] for flag in flags], dtype=object)
     write_verdicts(first_pass, folder / SCORES_FILE, schema, rows=row, flags=names[event], severity=severity)
-    write_flags(flags, folder / FLAGS_FILE, "series", config.channels)
+    shown = sorted(flags, key=lambda flag: (flag["p_value"], -flag["score"]))
+    kept = [flag["flag_id"] for flag in shown[: config.report.max_evidence_flags]]
+    chunk = config.compute.chunk_items
+    flags = with_windows(flags, detector, intake.rows_path, kept, device=device, chunk_items=chunk)
+    counts, suppressed = write_judged_flags(flags, folder, "series", config, precedents)
     not_scorable = {"no_context": done - scored} if done > scored else {}
     expected = detector.calibration.count_interval(scored)
-    return BatchScores(scored, not_scorable, {}, len(flags), bulk.drift(), expected)
+    return BatchScores(scored, not_scorable, {}, counts, bulk.drift(), expected, suppressed)
 
 
 def _table(rows: RowScores, detector: Detector, schema: pa.Schema) -> pa.Table:

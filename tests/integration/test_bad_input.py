@@ -359,7 +359,8 @@ def test_a_full_disk_is_said_to_be_one_and_room_mends_it(trained, small_disk, tm
         assert "full" in ended.err or "No space left" in ended.err
     assert not (home / "error.log").exists()
     report = space.paths("water").report(BATCH)
-    names = {"scores.parquet", "flags.parquet", "summary.json", "receipt.json", "report.html"}
+    names = {"scores.parquet", "flags.parquet", "precedents.parquet"}
+    names |= {"summary.json", "receipt.json", "report.html"}
     assert not report.exists() or {p.name for p in report.iterdir()} == names
     filler.unlink()
     space.ok("score", "water", "--batch", BATCH)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from unittest import mock
+
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -10,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from aeflow.config import SeriesPrepare
-from aeflow.data.series import Cadences, context_points, history_grid, iter_series
+from aeflow.data.series import Cadences, context_points, history_grid, iter_series, windows_at
 from aeflow.numerics.gridding import Cadence
 
 SECOND = 1_000_000
@@ -101,6 +103,32 @@ def test_a_batch_with_its_context_meets_the_windows_of_the_whole(tmp_path, serie
         iter_series(write_rows(tmp_path / "night.parquet", near, context_before=border), prepare, cadences)
     )
     assert night == {key: value for key, value in whole.items() if key[1] >= border * SECOND}
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    series=many_series(),
+    read_rows=st.integers(1, 40),
+    window=st.integers(2, 6),
+    gap=st.integers(0, 3),
+    resample=st.sampled_from(["nearest", "mean"]),
+    share=st.sampled_from([0.1, 0.5, 1.0]),
+)
+def test_single_windows_are_those_of_the_whole(tmp_path, series, read_rows, window, gap, resample, share):
+    rows = write_rows(tmp_path / "rows.parquet", series)
+    prepare = SeriesPrepare(window_points=window, max_gap_points=gap, resample=resample, cadence_seconds=1)
+    cadences = Cadences({}, Cadence(SECOND))
+    whole = windows(iter_series(rows, prepare, cadences))
+    chosen = {key: value for i, (key, value) in enumerate(whole.items()) if i % 10 < 10 * share}
+    wanted = {}
+    for entity, time in chosen:
+        wanted.setdefault(entity, []).append(time)
+    with mock.patch("aeflow.data.series._READ_ROWS", read_rows):
+        found = windows(
+            windows_at(rows, prepare, cadences, {k: np.array(v) for k, v in wanted.items()}, chunk_windows=4)
+        )
+    assert found == chosen
+    assert list(found) == list(chosen)
 
 
 def test_training_sees_the_windows_that_scoring_sees(tmp_path):

@@ -9,10 +9,11 @@ import torch
 from aeflow.config import Conv2d, Pca, VariationalCode
 from aeflow.data.image_intake import StagedImage
 from aeflow.data.images import ImageInputs
+from aeflow.detector.codes import encode_arrays
 from aeflow.exceptions import DetectorError
 from aeflow.models.catalog import build
 from aeflow.models.errors import ssim_map
-from aeflow.representations.encoding import encode_arrays, is_variational, mean_by_image
+from aeflow.representations.encoding import is_variational, mean_by_image
 from aeflow.representations.generating import (
     codes_along,
     codes_between,

@@ -1,0 +1,104 @@
+"""Items to codes: the encoder of a detector by itself.
+
+Legend: N arrays or windows, B of a portion, D numbers of a code, T points, C channels.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+
+from aeflow.data.splits import VALIDATION
+from aeflow.detector.image_fitting import ImageHistory
+from aeflow.detector.image_scores import as_unit, portion_of
+from aeflow.detector.series_scores import SeriesNormal, Windows, network_input
+from aeflow.detector.side_by_side import map_portions
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from numpy.typing import NDArray
+
+    from aeflow.data.series import SeriesInputs
+    from aeflow.detector.image_scores import ImageArrays, ImageNormal
+    from aeflow.detector.series_fitting import SeriesHistory
+    from aeflow.models.autoencoder import Autoencoder
+
+_ITEMS = 400  # held-out ones, spread out, tell how far apart codes usually lie
+
+
+def encode_arrays(
+    network: Autoencoder, pixels: ImageArrays, *, device: torch.device, chunk_items: int
+) -> NDArray[np.float32]:
+    """The codes `(N, D)` of arrays `(N, C, H, W)`; nothing depends on `chunk_items`."""
+
+    def encode(portion: slice) -> NDArray[np.float32]:
+        return _numbers(network.encode(torch.from_numpy(as_unit(pixels[portion])).to(device), None))
+
+    size = portion_of(pixels.shape[1:], chunk_items, device)
+    nothing = np.empty((0, network.code_size), dtype=np.float32)
+    return np.concatenate([nothing, *map_portions(encode, len(pixels), size, device)])
+
+
+def encode_windows(
+    normal: SeriesNormal,
+    network: Autoencoder,
+    inputs: SeriesInputs,
+    *,
+    device: torch.device,
+    chunk_items: int,
+) -> NDArray[np.float32]:
+    """The codes `(N, D)` of the windows of `inputs`; nothing depends on `chunk_items`."""
+    windows = scaled_windows(normal, inputs, device=device, chunk_items=chunk_items)
+    with torch.inference_mode():
+        codes = [_numbers(network.encode(x, observed)) for x, observed in windows]
+    return np.concatenate([np.empty((0, network.code_size), dtype=np.float32), *codes])
+
+
+def scaled_windows(
+    normal: SeriesNormal, inputs: SeriesInputs, *, device: torch.device, chunk_items: int
+) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+    """The windows `(B, T, C)` of a chunk as the network takes them, and what was observed of them."""
+    entity = normal.codes(inputs.entities)[inputs.grid_entity]
+    values = network_input(normal.scale.apply(inputs.values, entity))
+    windows = Windows.of(values, inputs.observed, inputs.ends, inputs.window, device)
+    for begin in range(0, len(windows), chunk_items):
+        yield windows[begin : begin + chunk_items]
+
+
+def usual_codes(
+    network: Autoencoder,
+    normal: SeriesNormal | ImageNormal,
+    history: SeriesHistory | ImageHistory,
+    window: int,
+    *,
+    device: torch.device,
+    chunk_items: int,
+) -> NDArray[np.float32]:
+    """The codes `(N, D)` of some items that trained no weights, spread over the history. `window`: points of
+    a window, of series."""
+    if isinstance(history, ImageHistory):
+        chosen = _spread_out(np.flatnonzero(history.part == VALIDATION))
+        return encode_arrays(network, history.pixels[chosen], device=device, chunk_items=chunk_items)
+    assert isinstance(normal, SeriesNormal)
+    grid = history.grid
+    ends = _spread_out(grid.window_ends(window, part=history.part == VALIDATION, inside=False))
+    points = ends[:, np.newaxis] + np.arange(1 - window, 1)
+    scaled = network_input(normal.scale.apply(grid.values[points], grid.entity[ends]))
+    x, observed = torch.from_numpy(scaled), torch.from_numpy(grid.observed[points])
+
+    def encode(portion: slice) -> NDArray[np.float32]:
+        return _numbers(network.encode(x[portion].to(device), observed[portion].to(device)))
+
+    return np.concatenate(map_portions(encode, len(ends), chunk_items, device))
+
+
+def _spread_out(numbers: NDArray[np.int64]) -> NDArray[np.int64]:
+    return numbers[np.linspace(0, numbers.size - 1, min(_ITEMS, numbers.size)).astype(np.int64)]
+
+
+def _numbers(values: torch.Tensor) -> NDArray[np.float32]:
+    found: NDArray[np.float32] = values.float().cpu().numpy()
+    return found

@@ -84,7 +84,7 @@ bench-models: setup  ## every model family on labelled real data, into docs/mode
 bench-detection: setup  ## what the default pipelines find on labelled real data, into docs/detection.md with `make docs`
 	$(BIN)/python -m benchmarks.detection $(BENCH_ARGS)
 
-docs: setup  ## write the reference pages anew from the code
+docs: setup  ## write the reference pages and the comments of configs/ anew from the code
 	$(BIN)/python docs/generate.py
 
 # Which build of PyTorch is installed differs from machine to machine; what a CUDA build needs, it pins itself.

@@ -1,4 +1,4 @@
-"""Writes the reference pages from the code: `make docs`. A test keeps them up to date."""
+"""Writes the reference pages and the comments of configs/ from the code: `make docs`. A test keeps them up to date."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import configs_text
 import detection_page
 import models_page
 import pyarrow as pa
@@ -184,3 +185,5 @@ def _comments() -> dict[str, dict[str, str]]:
 if __name__ == "__main__":
     for page, content in pages().items():
         (FOLDER / page).write_text(content, encoding="utf-8")
+    for config in sorted(configs_text.FOLDER.glob("*.yaml")):
+        config.write_text(configs_text.renewed(config), encoding="utf-8")

@@ -78,6 +78,8 @@ class TableSource(Section):
     """csv may be packed as .gz."""
     delimiter: Annotated[str, Field(min_length=1, max_length=1)] | Literal["whitespace"] = ","
     """Between the cells of a CSV line. whitespace: any run of blanks and tabs."""
+    decimal: Literal[".", ","] = "."
+    """The decimal sign of numbers in a CSV."""
     header: bool = True
     """False: the columns are named c01, c02, ..."""
     time_column: str | None = None
@@ -102,6 +104,13 @@ class TableSource(Section):
             msg = f"expected {', '.join(EPOCH_UNITS_US)} or a pattern such as %d.%m.%Y %H:%M:%S, got {form!r}"
             raise ValueError(msg)
         return form
+
+    @model_validator(mode="after")
+    def _decimal_is_no_delimiter(self) -> Self:
+        if self.decimal == self.delimiter:
+            msg = f"decimal and delimiter are both {self.decimal!r}: one of them is another"
+            raise ValueError(msg)
+        return self
 
     @model_validator(mode="after")
     def _one_origin_of_entities(self) -> Self:

@@ -1,7 +1,7 @@
 """Cells of a table, text or typed, become times and numbers; a cell that cannot is a fault of its row.
 
 Text is read strictly and the same everywhere. Times: ISO 8601 (also with a blank or slashes), to the
-microsecond, without an offset in the pipeline's zone. Numbers: decimal point, exponent, inf. Missing:
+microsecond, without an offset in the pipeline's zone. Numbers: decimal sign, exponent, inf. Missing:
 empty, NaN, NA, N/A, null, None in any case.
 """
 
@@ -86,17 +86,23 @@ def read_times(column: pa.Array, zone: str, *, where: str) -> Times:
     return _read_time_text(column.cast(pa.string()), zone)
 
 
-def read_numbers(column: pa.Array, *, where: str) -> tuple[np.ndarray, np.ndarray]:
+def read_numbers(column: pa.Array, *, where: str, decimal: str = ".") -> tuple[np.ndarray, np.ndarray]:
     """Values (R,) float64, NaN where missing or not readable, and whether each is bad text (R,) bool.
+
+    Args:
+        column: (R,).
+        where: the file and column, for the message.
+        decimal: the decimal sign of text, a point or a comma; the other one makes bad text.
 
     Raises:
         SourceError: the column's type holds no numbers (lists, times).
     """
     kind = column.type
     if pa.types.is_dictionary(kind):
-        return read_numbers(column.cast(kind.value_type), where=where)
+        return read_numbers(column.cast(kind.value_type), where=where, decimal=decimal)
     if _is_text(kind):
-        return _read_number_text(column.cast(pa.string()))
+        text = column.cast(pa.string())
+        return _read_number_text(text if decimal == "." else _with_points(text, decimal))
     if pa.types.is_null(kind):
         return np.full(len(column), np.nan), np.zeros(len(column), bool)
     if not (pa.types.is_floating(kind) or pa.types.is_integer(kind) or _castable(kind)):
@@ -117,6 +123,12 @@ def read_names(column: pa.Array, *, where: str) -> pa.StringArray:
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
         raise SourceError(f"expected entities as text or integers, got {column.type}", where=where) from error
     return pc.if_else(pc.equal(names, ""), pa.scalar(None, pa.string()), names)
+
+
+def _with_points(text: pa.StringArray, decimal: str) -> pa.StringArray:
+    """A point for the decimal sign; what had a point before, such as 1.234,5, is no number."""
+    foreign = pc.match_substring(text, ".")
+    return pc.if_else(foreign, "a point", pc.replace_substring(text, decimal, "."))
 
 
 def _read_number_text(text: pa.StringArray) -> tuple[np.ndarray, np.ndarray]:

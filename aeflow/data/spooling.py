@@ -137,8 +137,9 @@ def layout_of(config: PipelineConfig) -> Layout:
         time_column=source.time_column,
         entity_column=source.entity_column,
         time_zone=config.batch.time_zone,
-        time_format=source.time_format if source.kind == "table" else None,
     )
+    if source.kind == "table":
+        layout = replace(layout, time_format=source.time_format, decimal=source.decimal)
     if source.kind == "sql" or source.time_column is not None:
         return layout
     first = source.first_time if source.first_time.tzinfo else source.first_time.replace(tzinfo=UTC)

@@ -37,6 +37,8 @@ class Layout:
     time_zone: str
     time_format: str | None = None
     """Of a table's times: `source.time_format`."""
+    decimal: str = "."
+    """The decimal sign of numbers as text."""
     first_us: int = 0
     """Without a time column: time of the first row, microseconds since 1970, UTC."""
     step_us: float = 0.0
@@ -286,7 +288,9 @@ class Spool:
         values = np.empty((rows, len(self._layout.channels)))
         bad = np.empty(values.shape, bool)
         for i, channel in enumerate(self._layout.channels):
-            values[:, i], bad[:, i] = read_numbers(columns[channel], where=f"{where}, {channel}")
+            values[:, i], bad[:, i] = read_numbers(
+                columns[channel], where=f"{where}, {channel}", decimal=self._layout.decimal
+            )
         return values, bad
 
     def _detail(self, fault: int, i: int, columns: dict[str, pa.Array], bad: np.ndarray) -> str:

@@ -64,15 +64,16 @@ class Roles:
     """Column -> why it is no channel."""
 
 
-def look_at_column(name: str, cells: pa.Array, *, formats: bool = True) -> Column:
+def look_at_column(name: str, cells: pa.Array, *, formats: bool = True, decimal: str = ".") -> Column:
     """Judge a column by the rules with which the pipeline will read it.
 
     Args:
         name: of the column.
         cells: (R,) text or typed, a sample.
         formats: times may come in other forms than ISO 8601.
+        decimal: the decimal sign of numbers as text.
     """
-    kind, values = _kind(name, cells)
+    kind, values = _kind(name, cells, decimal)
     found = _time_formats(name, cells, kind, values) if formats else ()
     if found:
         kind, values = "time", None
@@ -156,7 +157,7 @@ def assign_roles(
         some = [f"{name[:40]!r} ({reason})" for name, reason in list(left_out.items())[:_NAMED_COLUMNS]]
         came = ", ".join(some) + (", ..." if len(left_out) > len(some) else "") or "no other column"
         msg = f"expected at least one column of numbers to watch, got {came}"
-        raise SourceError(msg, where=where, remedy="Check the delimiter and the decimal sign (a point).")
+        raise SourceError(msg, where=where, remedy="Check the delimiter and the decimal sign.")
     return Roles(time, entity, channels, left_out)
 
 
@@ -183,12 +184,12 @@ def _why_no_channel(column: Column) -> str | None:
     return None
 
 
-def _kind(name: str, cells: pa.Array) -> tuple[ColumnKind, np.ndarray | None]:
+def _kind(name: str, cells: pa.Array, decimal: str) -> tuple[ColumnKind, np.ndarray | None]:
     """The kind, and the numbers (R,) float64 of a column of numbers."""
     if len(cells) == 0 or cells.null_count == len(cells):
         return "empty", None
     try:
-        values, bad = read_numbers(cells, where=name)
+        values, bad = read_numbers(cells, where=name, decimal=decimal)
         given = ~np.isnan(values) | bad
         if not given.any():
             return "empty", None

@@ -267,6 +267,7 @@ def _series_source(
             "path": relative(profile.path),
             "format": profile.format,
             "delimiter": profile.delimiter,
+            "decimal": profile.decimal,
             "header": profile.header,
             "time_column": roles.time,
             "time_format": profile.time_format,

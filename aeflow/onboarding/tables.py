@@ -94,6 +94,7 @@ class TableProfile:
     path: Path
     format: str
     delimiter: str
+    decimal: str
     header: bool
     time_format: str | None
     files: int
@@ -136,7 +137,11 @@ def profile_table(
     source = _sniff(path, TableSource(path=str(path), format=_format_of(path), channels=(_PLACEHOLDER,)))
     files = find_files(_provisional(source))
     sampled, odd = _sample(files, source)
-    columns = tuple(look_at_column(name, cells) for name, cells in sampled.items())
+    columns, comma = (
+        tuple(look_at_column(name, cells, decimal=sign) for name, cells in sampled.items()) for sign in ".,"
+    )
+    if source.delimiter != "," and _count_numbers(comma) > _count_numbers(columns):
+        columns, source = comma, source.model_copy(update={"decimal": ","})
     wish = None if entity == FROM_PATH else entity
     rows = len(next(iter(sampled.values())))
     if time_format is not None:
@@ -168,6 +173,7 @@ def profile_table(
         path,
         source.format,
         source.delimiter,
+        source.decimal,
         source.header,
         source.time_format,
         len(files),
@@ -297,6 +303,10 @@ def _sniff(path: Path, source: TableSource) -> TableSource:
         if len(runs.columns) > 1 and numbers[1:].all():
             delimiter, header = _RUNS, not numbers[0]
     return source.model_copy(update={"delimiter": delimiter, "header": header})
+
+
+def _count_numbers(columns: tuple[Column, ...]) -> int:
+    return sum(column.kind == "number" for column in columns)
 
 
 def _number_rows(csv: CsvFile) -> np.ndarray:

@@ -33,6 +33,11 @@ def test_generated_pages_are_up_to_date(generator, page):
     assert written == generator.pages()[page], "run: make docs"
 
 
+@pytest.mark.parametrize("config", sorted((ROOT / "configs").glob("*.yaml")), ids=lambda path: path.stem)
+def test_configs_that_come_along_have_every_key_with_its_meaning_of_today(generator, config):
+    assert config.read_text(encoding="utf-8") == generator.configs_text.renewed(config), "run: make docs"
+
+
 def test_every_column_has_a_meaning(generator):
     assert not re.findall(r"^\| `([\w.]+)` \| [^|]+ \|  \|$", generator.reports_page(), flags=re.MULTILINE)
 

@@ -109,3 +109,12 @@ def test_a_channel_of_another_type_is_refused():
 def test_names_are_text_and_an_empty_one_is_missing():
     assert read_names(pa.array([" m1 ", "", None]), where="f").to_pylist() == ["m1", None, None]
     assert read_names(pa.array([7]), where="f").to_pylist() == ["7"]
+
+
+def test_a_decimal_comma_is_read_where_it_is_the_sign_and_a_point_is_then_bad_text():
+    cells = pa.array(["1,5", "-2", "3,25e1", "1.234,5", "1.5", None, "inf", ""])
+    values, bad = read_numbers(cells, where="f", decimal=",")
+    assert values[[0, 1, 2, 6]].tolist() == [1.5, -2, 32.5, np.inf]
+    assert bad.tolist() == [False, False, False, True, True, False, False, False]
+    assert read_numbers(cells, where="f")[1].tolist() == [True, False, True, True, False, False, False, False]
+    assert read_numbers(pa.array([1.5]), where="f", decimal=",")[0].tolist() == [1.5]

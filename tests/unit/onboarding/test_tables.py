@@ -153,6 +153,16 @@ def test_times_of_other_forms_are_found_or_named_and_make_batches(tmp_path, name
     assert (staged.valid, sum(staged.quarantined.values())) == (24, 0)
 
 
+def test_decimal_commas_are_recognised_and_taken_in(tmp_path):
+    rows = [(time, f"{i % 24},{i % 10}", i % 7) for i, time in enumerate(hours(240))]
+    found = profile_table(write(tmp_path / "a.csv", ("time", "flow", "load"), rows, delimiter=";"))
+    assert (found.decimal, found.readings.roles.channels) == (",", ("flow", "load"))
+    config = load_config(write_config(found, "a", tmp_path / "configs"))
+    staged = take_in(config, "2026-11-02", tmp_path / "staged", context=Context())
+    assert (staged.valid, sum(staged.quarantined.values())) == (24, 0)
+    assert profile_table(readings(tmp_path / "b.csv", delimiter=";")).decimal == "."
+
+
 @pytest.mark.parametrize(("header", "names"), [("", ("c01", "c02")), ("  load   flow\n", ("load", "flow"))])
 def test_cells_parted_by_runs_of_blanks_are_recognised(tmp_path, header, names):
     path = tmp_path / "a.txt"

@@ -25,6 +25,7 @@ from aeflow.data.take_in import take_in
 from aeflow.exceptions import BatchNotFound, BatchRefused, DetectorError
 from aeflow.report.build import build_report as write_report
 from aeflow.report.html import PageOptions
+from aeflow.report.night import drift_section
 from aeflow.report.promise import Promise, promise_of
 from aeflow.report.receipt import Provenance
 from aeflow.report.summary import BatchFacts, ChecksOutcome, FailedCheck, Grade, read_summary
@@ -387,6 +388,7 @@ def build_report(
             Grade(channel=g.channel, grade=g.grade, cause=g.cause, entities=g.entities) for g in checks.grades
         ),
         warnings=checks.warnings,
+        drift=drift_section(scores.measured),
     )
     provenance = Provenance(
         input_digest=staged.digest,

@@ -137,7 +137,15 @@ def fit_model(
             tell(p.epoch / p.epochs, f"{of}epoch {p.epoch}, validation loss {p.validation_loss:.4g}")
 
     device = choose_device(config.compute.device)
-    return fit(config, model, data, device=device, checkpoint=checkpoint, progress=shown)
+    return fit(
+        config,
+        model,
+        data,
+        device=device,
+        checkpoint=checkpoint,
+        progress=shown,
+        with_drift=model is config.model,
+    )
 
 
 @step

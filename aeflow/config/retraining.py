@@ -20,9 +20,6 @@ class Retraining(Section):
     """A champion older than this is a reason. None: age alone is none."""
     lasting_batches: int = Field(default=3, ge=1)
     """A change is lasting once it is seen in so many batches in a row."""
-    false_discovery_rate: float = Field(default=0.01, gt=0, lt=0.5)
-    """A channel, or what the model makes of the data, counts as moved at this false-discovery rate over all
-    channels and entities."""
     cool_down_days: float = Field(default=7, ge=0)
     """No second retraining within this time, unless it is forced."""
     veto_hours: float = Field(default=0, ge=0)

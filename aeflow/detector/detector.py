@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from aeflow.config import PipelineConfig
     from aeflow.data.reference import Reference
     from aeflow.data.series import SeriesInputs
+    from aeflow.detector.drift_reference import DriftReference
     from aeflow.models.autoencoder import Autoencoder
     from aeflow.numerics.calibration import Calibration
     from aeflow.numerics.likeness import CodeSpace
@@ -77,7 +78,7 @@ class FittedOn:
 class Detector:
     """See the module. `entity_calibrations` serve entities with enough calibration scores of their
     own; `calibration` makes the promise and serves all others. `code_space`: what is usual of its codes;
-    None in detectors from before it was learnt."""
+    None in detectors from before it was learnt. `drift`: what batches are held against; None for a baseline."""
 
     config: PipelineConfig
     network: Autoencoder
@@ -87,6 +88,7 @@ class Detector:
     reference: Reference
     fitted_on: FittedOn
     code_space: CodeSpace | None = None
+    drift: DriftReference | None = None
 
     def __post_init__(self) -> None:
         """A detector never trains."""

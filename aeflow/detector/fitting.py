@@ -16,6 +16,7 @@ from aeflow.data.splits import TEST
 from aeflow.detector import image_fitting, series_fitting
 from aeflow.detector.codes import usual_codes
 from aeflow.detector.detector import Detector, FittedOn, fingerprint
+from aeflow.detector.drift_reference import learn_drift_reference
 from aeflow.detector.image_fitting import ImageHistory
 from aeflow.detector.series_fitting import SeriesHistory
 from aeflow.exceptions import DetectorError
@@ -98,8 +99,10 @@ def fit(
     device: torch.device,
     checkpoint: Path | None = None,
     progress: Callable[[Progress], None] | None = None,
+    with_drift: bool = True,
 ) -> Fitted:
-    """Fit `model` to the prepared history.
+    """Fit `model` to the prepared history. with_drift: and learn what later batches are held against for
+    drift, which a baseline needs not.
 
     Raises:
         DetectorError: a part of the history is too short.
@@ -140,6 +143,16 @@ def fit(
         device=device,
         chunk_items=config.compute.chunk_items,
     )
+    drift = None
+    if with_drift:
+        drift = learn_drift_reference(
+            config,
+            found.network,
+            found.normal,
+            data.history,
+            items_per_batch=data.items_per_batch,
+            device=device,
+        )
     detector = Detector(
         config=config,
         network=found.network,
@@ -149,6 +162,7 @@ def fit(
         reference=data.reference,
         fitted_on=data.fitted_on,
         code_space=fit_code_space(codes),
+        drift=drift,
     )
     return Fitted(detector, found.training, found.calibration_scores, found.test_scores, found.samples)
 

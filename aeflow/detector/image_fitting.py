@@ -48,6 +48,8 @@ class ImageHistory:
     part: NDArray[np.int8]
     sha256: tuple[str, ...]
     groups: tuple[str | None, ...]
+    folder: NDArray[np.str_]
+    """The first folder of each image's path."""
     damaged: Counter[str]
     """Reason code -> images that turned out damaged while they were decoded."""
 
@@ -78,7 +80,7 @@ def prepare_history(config: PipelineConfig, intake: Intake) -> ImageHistory:
     Raises:
         DetectorError: there are no images.
     """
-    staged = pq.read_table(items_path(intake), columns=["sha256", "group"])
+    staged = pq.read_table(items_path(intake), columns=["item", "sha256", "group"])
     chunks = list(iter_images(config, intake))
     damaged: Counter[str] = Counter(one.reason for chunk in chunks for one in chunk.set_aside)
     if not any(len(chunk.item) for chunk in chunks):
@@ -92,7 +94,8 @@ def prepare_history(config: PipelineConfig, intake: Intake) -> ImageHistory:
     part_of_item = split_groups(groups, sha256, config.split, config.seed)
     index = np.concatenate([chunk.item for chunk in chunks])
     pixels = np.concatenate([chunk.pixels for chunk in chunks])
-    return ImageHistory(pixels, index, part_of_item[index], sha256, groups, damaged)
+    folder = np.array([item.partition("/")[0] for item in staged["item"].to_pylist()])
+    return ImageHistory(pixels, index, part_of_item[index], sha256, groups, folder, damaged)
 
 
 def fit_images(

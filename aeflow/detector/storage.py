@@ -3,7 +3,7 @@
 detector.json        config, calibrations, cadences, reference, sizes
 network.safetensors  the network's weights
 arrays.safetensors   scale, spread, calibration scores, moments of the codes, fingerprints of the items it was
-                     fitted on
+                     fitted on, what later batches are held against for drift
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from aeflow.config import PipelineConfig
 from aeflow.data.reference import Reference
 from aeflow.data.series import Cadences
 from aeflow.detector.detector import Detector, FittedOn
+from aeflow.detector.drift_storage import drift_arrays, drift_from
 from aeflow.detector.image_scores import ImageNormal
 from aeflow.detector.series_scores import SeriesNormal
 from aeflow.exceptions import DetectorError
@@ -77,6 +78,9 @@ def save(detector: Detector, folder: Path) -> None:
             "known": {name: [c.step_us, c.phase_us] for name, c in normal.cadences.known.items()},
             "default": [normal.cadences.default.step_us, normal.cadences.default.phase_us],
         }
+    if detector.drift is not None:
+        arrays |= drift_arrays(detector.drift)
+        facts["drift"] = {"quantities": list(detector.drift.quantities)}
     safetensors.numpy.save_file(
         {k: np.ascontiguousarray(v) for k, v in arrays.items()}, folder / "arrays.safetensors"
     )
@@ -128,6 +132,9 @@ def load(folder: Path) -> Detector:
             tuple(fitted["batches"]),
         ),
         code_space=_code_space(facts, arrays),
+        drift=drift_from(facts["drift"]["quantities"], _prefixed(arrays, "drift."))
+        if "drift" in facts
+        else None,
     )
 
 

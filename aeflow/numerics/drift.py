@@ -30,8 +30,9 @@ ROBUST_EDGES: NDArray[np.float64] = np.array([*(-e for e in reversed(_POSITIVE))
 """Between the bins of a quantity in robust units: narrow where most readings are."""
 UNIT_EDGES: NDArray[np.float64] = np.linspace(0, 1, 21)[1:-1]
 """Between the bins of a p-value."""
-# The upper quartile of the blocks rather than their median: of few blocks the median may be a quiet one.
-_QUARTILE = 0.75
+# At several quantiles of the blocks' distances the fewest independent readings count: of few blocks one quantile
+# may be a quiet one, and a false alarm costs more here than a change that is found a night later.
+_QUANTILES = (0.5, 0.75, 0.9)
 _FEWEST_BLOCKS = 4
 _LEAST_SHARE = 1e-4  # a bin that was empty in the history must not make the PSI infinite
 
@@ -146,9 +147,10 @@ def learn_profile(
     most = np.median(np.where(size > 0, size, np.nan), axis=0) if len(pair) else np.ones(values.shape[1])
     independent = np.ones(values.shape[1])
     if blocks >= _FEWEST_BLOCKS:
-        # The distance that a quarter of the blocks exceed, were they samples of this many independent readings.
-        usual = np.nanquantile(np.where(size > 0, distance, np.nan), _QUARTILE, axis=0)
-        independent = (float(kolmogi(1 - _QUARTILE)) / np.maximum(usual, 1e-6)) ** 2
+        # The distances that so many of the blocks keep, were they samples of this many independent readings.
+        came = np.nanquantile(np.where(size > 0, distance, np.nan), _QUANTILES, axis=0)
+        expected = np.array([kolmogi(1 - q) for q in _QUANTILES])[:, np.newaxis]
+        independent = ((expected / np.maximum(came, 1e-6)) ** 2).min(axis=0)
     most = np.nan_to_num(most, nan=1.0)
     return Profile(shares.astype(np.float32), np.clip(independent, 1.0, np.maximum(most, 1.0)), blocks, edges)
 

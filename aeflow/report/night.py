@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import TYPE_CHECKING
 
-from aeflow.retraining import Night
+from aeflow.report.summary import DriftSection
+from aeflow.retraining import Drift, ErrorRise, Night, Shift
 
 if TYPE_CHECKING:
-    from aeflow.report.summary import Summary
+    from aeflow.report.promise import Promise
+    from aeflow.report.summary import MovedQuantity, Summary
 
 
 def night_of(summary: Summary, *, true_flags: int = 0, false_flags: int = 0) -> Night:
     """What the decision needs of a batch; true_flags, false_flags: what people said of its flags."""
-    promise = summary.promise
+    promise, drift = summary.promise, summary.drift
     return Night(
         batch=summary.batch,
         items=summary.scored,
@@ -21,8 +24,35 @@ def night_of(summary: Summary, *, true_flags: int = 0, false_flags: int = 0) -> 
         expected_flags=None
         if promise.kind == "false_discovery_rate"
         else promise.expected_false_flags_per_batch or promise.value,
-        drift=None,
+        drift=None
+        if drift is None
+        else Drift(
+            inputs=tuple(_shift(one) for one in drift.inputs),
+            latent=tuple(_shift(one) for one in drift.latent),
+            entities=drift.entities,
+            moved_entities=drift.moved_entities,
+            new_entities=drift.new_entities,
+        ),
+        errors=_error_rise(promise),
         grades=tuple((g.channel, g.grade, g.cause) for g in summary.grades if g.grade != "HIGH"),
         true_flags=true_flags,
         false_flags=false_flags,
     )
+
+
+def drift_section(drift: Drift | None) -> DriftSection | None:
+    """What was measured while a batch was scored, as its summary keeps it."""
+    return None if drift is None else DriftSection.model_validate(asdict(drift))
+
+
+def _shift(one: MovedQuantity) -> Shift:
+    return Shift(**one.model_dump())
+
+
+def _error_rise(promise: Promise) -> ErrorRise | None:
+    """What moved away from the calibration: all items together where they did, else the entities."""
+    if not promise.moved:
+        return None
+    entities = sum(bool(one.entity) for one in promise.moved)
+    told = min(promise.moved, key=lambda one: (bool(one.entity), one.p_value))
+    return ErrorRise(told.expected_share, told.came_share, entities, whole=not told.entity)

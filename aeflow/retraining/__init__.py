@@ -15,11 +15,12 @@ of few channels is taken for wear, and where most of what came is flagged people
 
 from aeflow.retraining.decision import Circumstances, RetrainingDecision, decide_retraining
 from aeflow.retraining.judgement import Judgement, Outcome, judge_nights
-from aeflow.retraining.measurements import Drift, Night, Shift
+from aeflow.retraining.measurements import Drift, ErrorRise, Night, Shift
 
 __all__ = [
     "Circumstances",
     "Drift",
+    "ErrorRise",
     "Judgement",
     "Night",
     "Outcome",

@@ -30,6 +30,8 @@ FEWEST_FLAGS, FEWEST_ITEMS = 3, 10
 """Fewer flags, or flagged items, are no burst."""
 TREND_BATCHES = 4
 """The fewest batches that can show a trend."""
+WHOLE_SHARE = 0.5
+"""A batch of less than this share of the usual items is a part of one, and shows no trend."""
 TREND_LEAST = 0.5
 """A trend moves a channel by at least so many robust units in all."""
 STEP_SHARE = 0.6
@@ -67,23 +69,28 @@ def judge_nights(nights: Sequence[Night], rule: Retraining) -> Judgement:
     """
     if not nights:
         return Judgement(Outcome.OK, ("No batch has been scored by the champion yet.",))
-    for question in (_sensor_graded, _wear, _sensor_moved, _change, _burst, _new_entities):
-        found = question(nights, rule)
-        if found is not None:
-            return found
-    return Judgement(Outcome.OK, (_unharmed(nights[-1], rule),))
+    answers = (
+        _sensor_graded(nights),
+        _wear(nights),
+        _sensor_moved(nights),
+        _change(nights, rule),
+        _burst(nights, rule),
+        _new_entities(nights, rule),
+    )
+    quiet = Judgement(Outcome.OK, (_unharmed(nights[-1]),))
+    return next((answer for answer in answers if answer is not None), quiet)
 
 
-def _unharmed(night: Night, rule: Retraining) -> str:
+def _unharmed(night: Night) -> str:
     if night.drift is None:
         return f"Batch {night.batch}: {_flags(night)}; its detector measured no drift."
-    moved = [s.name for s in night.drift.inputs if s.moved(rule.false_discovery_rate)]
+    moved = [s.name for s in night.drift.inputs if s.moved]
     if moved:
         return f"Batch {night.batch}: {_listed(moved)} moved, but the model expects them as well as ever; {_flags(night)}."
     return f"Batch {night.batch}: no channel has moved and the errors are as they were; {_flags(night)}."
 
 
-def _sensor_graded(nights: Sequence[Night], rule: Retraining) -> Judgement | None:  # noqa: ARG001 - a question
+def _sensor_graded(nights: Sequence[Night]) -> Judgement | None:
     """A channel that the checks found dead."""
     night = nights[-1]
     low = [(channel, cause) for channel, grade, cause in night.grades if grade == "LOW"]
@@ -98,30 +105,29 @@ def _sensor_graded(nights: Sequence[Night], rule: Retraining) -> Judgement | Non
     )
 
 
-def _wear(nights: Sequence[Night], rule: Retraining) -> Judgement | None:
+def _wear(nights: Sequence[Night]) -> Judgement | None:
     """Few channels that move on and on: to learn it would be to call wear normal."""
-    drifts = [n.drift for n in nights if n.drift is not None]
-    if len(drifts) < TREND_BATCHES or nights[-1].drift is None:
+    usual = float(np.median([n.items for n in nights]))
+    whole = [n for n in nights if n.drift is not None and n.items >= WHOLE_SHARE * usual]
+    drifts = [n.drift for n in whole if n.drift is not None]
+    if len(drifts) < TREND_BATCHES or whole[-1] is not nights[-1]:
         return None
+    channels = len(drifts[-1].inputs)
     trending = [
         shift.name
         for number, shift in enumerate(drifts[-1].inputs)
-        if shift.moved(rule.false_discovery_rate) and _is_trend([d.inputs[number].median for d in drifts])
+        if shift.moved and _is_trend([d.inputs[number].median for d in drifts])
     ]
-    if not trending or len(trending) > _few(len(drifts[-1].inputs)):
+    if not trending or len(trending) > _few(channels):
         return None
-    first = next(n.batch for n in nights if n.drift is not None)
-    return Judgement(
-        Outcome.HOLD,
-        (
-            (
-                f"{_listed(trending)} moved a little further in each batch since {first}, and the other channels did "
-                "not: wear or fouling looks like that. A model trained now would call it normal. Look at the machine; "
-                "if it is normal, say so: aeflow retrain CONFIG --force."
-            ),
-        ),
-        first,
+    others = " and the other channels did not," if channels > len(trending) else ""
+    first = whole[0].batch
+    told = (
+        f"{_listed(trending)} moved a little further in each batch since {first},{others} as wear or fouling does. "
+        "A model trained now would call it normal. Look at the machine; if it is normal, say so: aeflow retrain "
+        "CONFIG --force."
     )
+    return Judgement(Outcome.HOLD, (told,), first)
 
 
 def _is_trend(medians: Sequence[float]) -> bool:
@@ -134,12 +140,12 @@ def _is_trend(medians: Sequence[float]) -> bool:
     return bool(same_way.mean() >= 0.7 and np.abs(steps).max() <= STEP_SHARE * abs(total))
 
 
-def _sensor_moved(nights: Sequence[Night], rule: Retraining) -> Judgement | None:
+def _sensor_moved(nights: Sequence[Night]) -> Judgement | None:
     """Few channels of few entities moved in a step, and it is they that the model does not expect."""
     night = nights[-1]
     if night.drift is None or len(night.drift.inputs) < 3:
         return None
-    moved = _moved(night, rule)
+    moved = _moved(night)
     channels = len(night.drift.inputs)
     if (
         not moved
@@ -164,19 +170,23 @@ def _sensor_moved(nights: Sequence[Night], rule: Retraining) -> Judgement | None
                 "be even. Look at its gain, zero and cabling. Nothing is learnt from it."
             ),
         ),
-        _first(nights, lambda n: any(s.name == worst.name for s in _moved(n, rule))),
+        _first(nights, lambda n: any(s.name == worst.name for s in _moved(n))),
     )
 
 
 def _change(nights: Sequence[Night], rule: Retraining) -> Judgement | None:
-    """The body of the data or of the errors has moved: for good, or not known yet."""
-    run = _run(nights, lambda n: _minded(n, rule))
+    """The errors of most items have risen: for good, or not known yet. Inputs that move while the model
+    expects them as well as ever are no harm."""
+    run = _run(nights, lambda n: n.errors is not None)
     if not run:
         return None
-    night, drift = run[-1], run[-1].drift
-    assert drift is not None
-    broad = _broad(night, rule)
-    what = _what_moved(night, rule)
+    night, since = run[-1], run[0].batch
+    what = _what_moved(night)
+
+    def found(outcome: Outcome, told: str) -> Judgement:
+        return Judgement(outcome, (f"{what[0].upper()}{what[1:]}{told}",), since)
+
+    times = f"in {_batches(len(run))} since {since}"
     if len(run) < rule.lasting_batches:
         return Judgement(
             Outcome.HOLD,
@@ -186,49 +196,34 @@ def _change(nights: Sequence[Night], rule: Retraining) -> Judgement | None:
                     f"{rule.lasting_batches}."
                 ),
             ),
-            run[0].batch,
+            since,
         )
-    if broad and drift.entities > 1 and drift.moved_entities <= _few(drift.entities):
-        return Judgement(
-            Outcome.HOLD,
-            (
-                (
-                    f"{what.capitalize()} since {run[0].batch}, but in {drift.moved_entities} of {drift.entities} "
-                    "entities only: those machines have changed, not the plant. Look at them."
-                ),
-            ),
-            run[0].batch,
-        )
-    if _errors_fell(night) or not all(_broad(n, rule) for n in run[-rule.lasting_batches :]):
-        why = (
-            "what the model knows is easier now, and the cut too lax"
-            if _errors_fell(night)
-            else "while channels and codes are as they were: the calibration is stale, the model is not"
-        )
-        return Judgement(
-            Outcome.RECALIBRATE,
-            (f"{what.capitalize()} in {_batches(len(run))} since {run[0].batch}, {why}.",),
-            run[0].batch,
-        )
+    few = _few_entities(night)
+    if few:
+        told = f" since {since}, but {few} only: those machines have changed, not the plant. Look at them."
+        return found(Outcome.HOLD, told)
+    if night.drift is not None and not all(_broad(n) for n in run[-rule.lasting_batches :]):
+        told = f" {times}, while channels and codes are as they were: the calibration is stale, the model is not."
+        return found(Outcome.RECALIBRATE, told)
     cut = sum(n.flagged_items for n in run) / max(sum(n.items for n in run), 1)
     if cut > rule.max_cut_share and not _said_normal(run):
-        return Judgement(
-            Outcome.HOLD,
-            (
-                (
-                    f"{what.capitalize()} since {run[0].batch}, and {cut:.0%} of what came since is flagged. What is "
-                    "flagged is not learnt from, so there is too little left: say by verdicts what of it is normal."
-                ),
-            ),
-            run[0].batch,
+        told = (
+            f" since {since}, and {cut:.0%} of what came since is flagged. What is flagged is not learnt from, so "
+            "there is too little left: say by verdicts what of it is normal."
         )
-    return Judgement(
-        Outcome.RETRAIN,
-        (
-            f"{what.capitalize()} in {_batches(len(run))} since {run[0].batch}: the data have changed for good.",
-        ),
-        run[0].batch,
-    )
+        return found(Outcome.HOLD, told)
+    return found(Outcome.RETRAIN, f" {times}: the data have changed for good.")
+
+
+def _few_entities(night: Night) -> str:
+    """In how few of many entities something moved, in words; empty where it is not so."""
+    drift, errors = night.drift, night.errors
+    if drift is None or errors is None or drift.entities < 2:
+        return ""
+    moved = max(drift.moved_entities, errors.entities)
+    if moved == 0 or moved > _few(drift.entities):
+        return ""
+    return f"in {moved} of {drift.entities} entities"
 
 
 def _burst(nights: Sequence[Night], rule: Retraining) -> Judgement | None:
@@ -293,33 +288,21 @@ def _new_entities(nights: Sequence[Night], rule: Retraining) -> Judgement | None
     return Judgement(Outcome.RETRAIN, (why,), run[0].batch)
 
 
-def _minded(night: Night, rule: Retraining) -> bool:
-    """Whether the errors of most items have moved: what the model minds. Inputs that move while the model
-    expects them as well as ever are no harm."""
-    drift = night.drift
-    return drift is not None and drift.errors is not None and drift.errors.moved(rule.false_discovery_rate)
+def _moved(night: Night) -> list[Shift]:
+    return [s for s in night.drift.inputs if s.moved] if night.drift else []
 
 
-def _errors_fell(night: Night) -> bool:
-    """A p-value that rises is an error that falls."""
-    return night.drift is not None and night.drift.errors is not None and night.drift.errors.median > 0
-
-
-def _moved(night: Night, rule: Retraining) -> list[Shift]:
-    return [s for s in night.drift.inputs if s.moved(rule.false_discovery_rate)] if night.drift else []
-
-
-def _broad(night: Night, rule: Retraining) -> bool:
+def _broad(night: Night) -> bool:
     """Whether the data have moved: more than few channels, few channels in more than few entities, or the
     codes."""
     if night.drift is None:
         return False
-    moved = _moved(night, rule)
+    moved = _moved(night)
     channels, entities = len(night.drift.inputs), night.drift.entities
     wide = len(moved) > _few(channels) or channels < 3
     return bool(
         (moved and (wide or any(s.entities > _few(entities) for s in moved)))
-        or any(s.moved(rule.false_discovery_rate) for s in night.drift.latent)
+        or any(s.moved for s in night.drift.latent)
     )
 
 
@@ -338,20 +321,21 @@ def _said_normal(run: Sequence[Night]) -> bool:
     return false > sum(n.true_flags for n in run) and false >= _EVEN_WORDS * sum(n.flags for n in run)
 
 
-def _what_moved(night: Night, rule: Retraining) -> str:
-    drift = night.drift
-    assert drift is not None
-    assert drift.errors is not None
+def _what_moved(night: Night) -> str:
+    assert night.errors is not None
     parts = []
-    moved = _moved(night, rule)
-    if moved:
-        parts.append(
-            f"{len(moved)} of {len(drift.inputs)} channels moved ({_listed([s.name for s in moved])})"
-        )
-    directions = sum(s.moved(rule.false_discovery_rate) for s in drift.latent)
-    if directions:
-        parts.append(f"the codes moved in {directions} of {len(drift.latent)} directions")
-    parts.append(f"the errors {'fell' if _errors_fell(night) else 'rose'} (distance {drift.errors.ks:.2f})")
+    if night.drift is not None:
+        moved = _moved(night)
+        if moved:
+            names = _listed([s.name for s in moved])
+            parts.append(f"{len(moved)} of {len(night.drift.inputs)} channels moved ({names})")
+        directions = sum(s.moved for s in night.drift.latent)
+        if directions:
+            parts.append(f"the codes moved along {directions} of {len(night.drift.latent)} directions")
+    parts.append(
+        f"the errors rose ({night.errors.came:.0%} of the scores lie where {night.errors.expected:.0%} of the "
+        "calibration's did)"
+    )
     return ", ".join(parts)
 
 

@@ -25,6 +25,7 @@ from aeflow.detector.codes import encode_arrays
 from aeflow.detector.image_scores import as_unit
 from aeflow.numerics.exchangeability import BulkCounts, find_drift
 from aeflow.numerics.reconstruction_error import worst_boxes
+from aeflow.scoring.drift_meter import DriftMeter
 from aeflow.scoring.judged import (
     LATE_QUARANTINE_FILE,
     SCORES_FILE,
@@ -81,9 +82,11 @@ def score_items(
     *,
     device: torch.device,
     with_maps: bool = False,
+    meter: DriftMeter | None = None,
 ) -> Iterator[ImageScores]:
     """Every image of the batch with its score, in the order of the staged table; the score of an image
-    in tiles is that of its worst tile. with_maps: with error maps, in original pixels."""
+    in tiles is that of its worst tile. with_maps: with error maps, in original pixels. `meter` is shown each
+    chunk."""
     source = config.model_copy(update={"prepare": detector.config.prepare}).at(config.folder)
     for inputs in iter_images(source, intake):
         if not inputs.items:
@@ -98,6 +101,8 @@ def score_items(
             found, maps = detector.map_errors(inputs.pixels, device=device, chunk_items=chunk_items)
         else:
             found = detector.score_images(inputs.pixels, device=device, chunk_items=chunk_items)
+        if meter is not None:
+            meter.add_images(inputs)
         worst = worst_array(found.score, inputs.item)
         score = found.score[worst]
         yield ImageScores(
@@ -129,12 +134,13 @@ def score_image_batch(
     aside: Counter[str] = Counter()
     near: list[_Near] = []
     bulk = BulkCounts()
+    meter = DriftMeter(detector, rows=intake.valid, entities=1, device=device)
     scored = 0
     with (
         table_writer(first_pass, schema, passing=True) as writer,
         table_writer(folder.parent / LATE_QUARANTINE_FILE, schemas.QUARANTINE) as quarantine,
     ):
-        for chunk in one_ahead(score_items(detector, config, intake, device=device)):
+        for chunk in one_ahead(score_items(detector, config, intake, device=device, meter=meter)):
             writer.write_table(_table(chunk, config, schema))
             quarantine.write_table(quarantine_table(config, intake.batch, chunk.set_aside))
             bulk.add(chunk.p_value)
@@ -165,7 +171,7 @@ def score_image_batch(
     calibration = detector.calibration
     drift = find_drift(bulk, calibration.normal, {})
     expected = calibration.count_interval(scored)
-    return BatchScores(scored, {}, dict(aside), counts, drift, expected, suppressed)
+    return BatchScores(scored, {}, dict(aside), counts, drift, expected, suppressed, meter.result())
 
 
 def _in_original(

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
     from aeflow.config import PipelineConfig
     from aeflow.numerics.exchangeability import Drift
+    from aeflow.retraining.measurements import Drift as MeasuredDrift
     from aeflow.scoring.suppression import Precedent
 
 SCORES_FILE = "scores.parquet"
@@ -54,7 +55,8 @@ class BatchScores:
     out damaged while they were decoded; flags: rows of `flags.parquet` that are not suppressed, and
     suppressed: those that are; drift: whether the batch still scores as the calibration did;
     false_flags_range: 95 % interval of the number of false flags among as many normal items, None with a
-    false-discovery rate."""
+    false-discovery rate; measured: how far channels and codes moved, None where the detector knows
+    nothing to hold them against."""
 
     scored: int
     not_scorable: Mapping[str, int]
@@ -63,6 +65,7 @@ class BatchScores:
     drift: Drift
     false_flags_range: tuple[int, int] | None
     suppressed: int = 0
+    measured: MeasuredDrift | None = None
 
 
 def described(schema: pa.Schema, kind: str, channels: tuple[str, ...]) -> pa.Schema:

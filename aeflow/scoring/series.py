@@ -20,6 +20,7 @@ from aeflow.detector.series_scores import SeriesNormal
 from aeflow.numerics.events import merge_flagged
 from aeflow.numerics.exchangeability import BulkCounts, find_drift
 from aeflow.numerics.expected_band import score_at
+from aeflow.scoring.drift_meter import DriftMeter
 from aeflow.scoring.event_windows import with_windows
 from aeflow.scoring.judged import (
     SCORES_FILE,
@@ -132,9 +133,15 @@ class _Bulk:
 
 
 def score_rows(
-    detector: Detector, intake: Intake, *, device: torch.device, chunk_items: int
+    detector: Detector,
+    intake: Intake,
+    *,
+    device: torch.device,
+    chunk_items: int,
+    meter: DriftMeter | None = None,
 ) -> Iterator[RowScores]:
-    """Every row of the batch with its score, in the order of the staged rows, chunk by chunk."""
+    """Every row of the batch with its score, in the order of the staged rows, chunk by chunk; `meter` is shown
+    each chunk."""
     prepare = detector.config.prepare
     assert isinstance(prepare, SeriesPrepare)
     assert isinstance(detector.normal, SeriesNormal)
@@ -161,7 +168,7 @@ def score_rows(
             p_value[mine] = detector.p_values(score[mine], entity)
         # A row whose grid point observed nothing has no score: its values were all missing.
         scorable = (inputs.row_window >= 0) & ~np.isnan(score)
-        yield RowScores(
+        rows = RowScores(
             inputs,
             scorable,
             score,
@@ -170,6 +177,11 @@ def score_rows(
             inputs.row_values,
             found.expected[window],
         )
+        if meter is not None:
+            # Here, where the network has just worked: from the thread that reads the scores it would run
+            # beside the next chunk.
+            meter.add_rows(rows)
+        yield rows
 
 
 def score_series_batch(
@@ -188,7 +200,8 @@ def score_series_batch(
     candidates = _Candidates()
     bulk = _Bulk(detector)
     done = scored = 0
-    scoring = score_rows(detector, intake, device=device, chunk_items=config.compute.chunk_items)
+    meter = DriftMeter(detector, rows=intake.valid, entities=len(intake.entities), device=device)
+    scoring = score_rows(detector, intake, device=device, chunk_items=config.compute.chunk_items, meter=meter)
     with table_writer(first_pass, schema, passing=True) as writer:
         for rows in one_ahead(scoring):
             writer.write_table(_table(rows, detector, schema))
@@ -221,7 +234,7 @@ def score_series_batch(
     counts, suppressed = write_judged_flags(flags, folder, "series", config, precedents)
     not_scorable = {"no_context": done - scored} if done > scored else {}
     expected = detector.calibration.count_interval(scored)
-    return BatchScores(scored, not_scorable, {}, counts, bulk.drift(), expected, suppressed)
+    return BatchScores(scored, not_scorable, {}, counts, bulk.drift(), expected, suppressed, meter.result())
 
 
 def _table(rows: RowScores, detector: Detector, schema: pa.Schema) -> pa.Table:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from aeflow.retraining import Drift, Night, Shift
+from aeflow.retraining import Drift, ErrorRise, Night, Shift
 
 CHANNELS = ("flow", "pressure", "current", "speed", "heat", "level", "noise", "load")
 
@@ -19,9 +19,6 @@ def still(channels=CHANNELS, **changed) -> Drift:
     drift = Drift(
         inputs=tuple(unmoved(c, leads=1 / len(channels)) for c in channels),
         latent=(unmoved("code 1"), unmoved("code 2")),
-        errors=unmoved("errors"),
-        beyond=0.001,
-        expected_beyond=0.001,
         entities=1,
         moved_entities=0,
         new_entities=0,
@@ -46,5 +43,4 @@ def with_channels(count: int, median=1.5, leads=None, **changed) -> Drift:
     return still(inputs=inputs, moved_entities=1, **changed)
 
 
-RISEN = moved("errors", -0.3)
-FALLEN = moved("errors", 0.3)
+RISEN = ErrorRise(0.25, 0.7)

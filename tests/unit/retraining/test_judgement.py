@@ -8,7 +8,7 @@ import pytest
 
 from aeflow.config import Retraining
 from aeflow.retraining import Outcome, judge_nights
-from tests.unit.retraining.nights import FALLEN, RISEN, moved, quiet, still, with_channels
+from tests.unit.retraining.nights import RISEN, moved, quiet, still, with_channels
 
 RULE = Retraining()
 
@@ -30,32 +30,32 @@ def test_inputs_that_move_while_the_model_expects_them_are_ok_and_told():
 
 
 def test_a_broad_lasting_change_is_a_retraining_and_names_its_beginning():
-    found = judge(quiet(1), *(quiet(n, drift=with_channels(6, errors=RISEN)) for n in (2, 3, 4)))
+    found = judge(quiet(1), *(quiet(n, errors=RISEN, drift=with_channels(6)) for n in (2, 3, 4)))
     assert found.outcome == Outcome.RETRAIN
     assert found.since == "2026-11-02"
     assert "6 of 8 channels moved" in found.reasons[0]
 
 
 def test_a_change_is_waited_for_until_it_lasts():
-    found = judge(quiet(1), quiet(2, drift=with_channels(6, errors=RISEN)))
+    found = judge(quiet(1), quiet(2, errors=RISEN, drift=with_channels(6)))
     assert found.outcome == Outcome.HOLD
     assert "counts as lasting after 3" in found.reasons[0]
 
 
 def test_codes_that_move_are_a_broad_change_too():
-    drift = still(errors=RISEN, latent=(moved("code 1"),))
-    assert judge(*(quiet(n, drift=drift) for n in (1, 2, 3))).outcome == Outcome.RETRAIN
+    drift = still(latent=(moved("code 1"),))
+    assert judge(*(quiet(n, errors=RISEN, drift=drift) for n in (1, 2, 3))).outcome == Outcome.RETRAIN
 
 
-def test_errors_alone_that_rise_or_fall_for_good_want_a_new_calibration():
-    for errors in (RISEN, FALLEN):
-        found = judge(*(quiet(n, drift=still(errors=errors)) for n in (1, 2, 3)))
-        assert found.outcome == Outcome.RECALIBRATE
-    assert judge(quiet(1), quiet(2, drift=still(errors=RISEN))).outcome == Outcome.HOLD
+def test_errors_alone_that_rise_for_good_want_a_new_calibration():
+    found = judge(*(quiet(n, errors=RISEN) for n in (1, 2, 3)))
+    assert found.outcome == Outcome.RECALIBRATE
+    assert "the calibration is stale" in found.reasons[0]
+    assert judge(quiet(1), quiet(2, errors=RISEN)).outcome == Outcome.HOLD
 
 
 def test_what_is_mostly_flagged_is_not_learnt_before_people_have_spoken():
-    nights = [quiet(n, drift=with_channels(6, errors=RISEN), flagged_items=700, flags=9) for n in (1, 2, 3)]
+    nights = [quiet(n, errors=RISEN, drift=with_channels(6), flagged_items=700, flags=9) for n in (1, 2, 3)]
     found = judge(*nights)
     assert found.outcome == Outcome.HOLD
     assert "say by verdicts" in found.reasons[0]
@@ -63,7 +63,7 @@ def test_what_is_mostly_flagged_is_not_learnt_before_people_have_spoken():
 
 
 def test_one_channel_in_a_step_that_leads_the_error_is_the_sensor():
-    stepped = quiet(3, drift=with_channels(1, leads=0.8, errors=RISEN))
+    stepped = quiet(3, errors=RISEN, drift=with_channels(1, leads=0.8))
     found = judge(quiet(1), quiet(2), stepped)
     assert found.outcome == Outcome.SENSOR_FAULT
     assert "flow has the largest error in 80%" in found.reasons[1]
@@ -76,8 +76,8 @@ def test_one_channel_that_moves_and_is_expected_is_no_sensor_fault():
 
 def test_one_channel_that_moves_in_every_entity_is_no_sensor_fault():
     inputs = tuple(replace(s, entities=9) if s.entities else s for s in with_channels(1, leads=0.8).inputs)
-    drift = still(inputs=inputs, entities=10, moved_entities=9, errors=RISEN)
-    assert judge(*(quiet(n, drift=drift) for n in (1, 2, 3))).outcome == Outcome.RETRAIN
+    drift = still(inputs=inputs, entities=10, moved_entities=9)
+    assert judge(*(quiet(n, errors=RISEN, drift=drift) for n in (1, 2, 3))).outcome == Outcome.RETRAIN
 
 
 def test_a_channel_graded_low_is_the_sensor_and_most_of_them_are_not():
@@ -119,8 +119,8 @@ def test_a_burst_that_stays_needs_a_word_of_people_and_takes_it_either_way():
 
 
 def test_a_machine_or_two_that_changed_are_looked_at_and_not_learnt():
-    drift = with_channels(6, errors=RISEN, entities=20)
-    found = judge(*(quiet(n, drift=drift) for n in (1, 2, 3)))
+    drift = with_channels(6, entities=20)
+    found = judge(*(quiet(n, errors=RISEN, drift=drift) for n in (1, 2, 3)))
     assert found.outcome == Outcome.HOLD
     assert "1 of 20 entities" in found.reasons[0]
 

@@ -13,7 +13,8 @@ import pytest
 for _name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ.setdefault(_name, "1")
 
-_LOOPBACK = {"127.0.0.1", "::1", "localhost", "0.0.0.0", ""}
+# 127.0.0.2 is this machine too: it stands for another one where that must be let in or refused.
+_LOOPBACK = {"127.0.0.1", "127.0.0.2", "::1", "localhost", "0.0.0.0", ""}
 
 
 @pytest.fixture(autouse=True)

@@ -15,7 +15,8 @@ if TYPE_CHECKING:
 
     from aeflow.review.trends import Tally
 
-_WIDTH, _LEFT, _RIGHT = 1000, 52, 990
+_WIDTH, _LEFT, _RIGHT = 1000, 40, 990
+_WIDEST = 36.0  # a bar of few
 _ORDER = ("false", "disputed", "unsure", "true", "open")  # from the axis up
 
 
@@ -25,7 +26,7 @@ def flags_chart(tallies: Sequence[Tally], *, label: str, height: int = 180) -> M
     most = max((tally.flags for tally in tallies), default=0) or 1
     parts = [_axis(bottom, most, top)]
     step = (_RIGHT - _LEFT) / max(len(tallies), 1)
-    width = max(step * 0.8, 1.0)
+    width = min(max(step * 0.8, 1.0), _WIDEST)
     for number, tally in enumerate(tallies):
         x, y = _LEFT + number * step + (step - width) / 2, float(bottom)
         drawn = []
@@ -52,7 +53,7 @@ def precision_chart(tallies: Sequence[Tally], *, label: str, height: int = 180) 
     for share in (0.0, 0.5, 1.0):
         parts.append(f'<path class="gr" d="M{_LEFT} {y(share):.1f}H{_RIGHT}"/>')
         parts.append(
-            f'<text class="tk" x="{_LEFT - 8}" y="{y(share) + 5:.1f}" text-anchor="end">{share:.0%}</text>'
+            f'<text class="tk" x="{_LEFT - 8}" y="{y(share) + 4:.1f}" text-anchor="end">{share:.0%}</text>'
         )
     step = (_RIGHT - _LEFT) / max(len(tallies), 1)
     for number, tally in enumerate(tallies):
@@ -91,8 +92,8 @@ def _told(tally: Tally) -> str:
 def _axis(bottom: int, most: int, top: int) -> str:
     return (
         f'<path class="gr" d="M{_LEFT} {top}H{_RIGHT}"/><path class="ax" d="M{_LEFT} {bottom}H{_RIGHT}"/>'
-        f'<text class="tk" x="{_LEFT - 8}" y="{top + 5}" text-anchor="end">{most:,}</text>'
-        f'<text class="tk" x="{_LEFT - 8}" y="{bottom + 5}" text-anchor="end">0</text>'
+        f'<text class="tk" x="{_LEFT - 8}" y="{top + 4}" text-anchor="end">{most:,}</text>'
+        f'<text class="tk" x="{_LEFT - 8}" y="{bottom + 4}" text-anchor="end">0</text>'
     )
 
 

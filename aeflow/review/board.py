@@ -2,8 +2,8 @@
 up to date while reports are published and other people review.
 
 A `Snapshot` never changes, so a page that is being made of one is of one moment. `Board.now` gives the
-newest: it asks the verdicts' database each time, which is one indexed query, and looks at the report folders
-every few seconds.
+newest: it asks the verdicts' database each time, which is one indexed query. The report folders are looked at
+every few seconds, by a thread while the app runs.
 
 Legend: N flags.
 """
@@ -12,17 +12,19 @@ from __future__ import annotations
 
 import threading
 import time
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from aeflow.exceptions import StorageError
 from aeflow.review.catalogue import EMPTY, Catalogue, read_catalogue
-from aeflow.review.likeness import likeness
+from aeflow.review.nearest import Nearest
 from aeflow.store.verdicts import Standing, open_verdicts, standing
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -34,7 +36,6 @@ STATES = (OPEN, *(str(s) for s in Standing))
 """What can hold of a flag; `Snapshot.state` holds places in this list."""
 _LOOK_AGAIN_SECONDS = 2.0
 _OVERLAP = 256  # verdicts that are asked for again: of two writers at once the later number may come first
-_COMPARED = 2_048  # reviewed flags, the last ones, that others are compared with
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,19 +68,23 @@ class Board:
     ) -> None:
         self._paths, self._look_again = paths, look_again_seconds
         self._verdicts = open_verdicts(paths)
-        self._lock = threading.Lock()
+        self._lock, self._looking = threading.Lock(), threading.Lock()
         self._numbers: set[int] = set()
         self._said: dict[str, tuple[Verdict, ...]] = {}
         self._by_reviewer: dict[str, list[Verdict]] = {}
         self._snapshot = Snapshot(EMPTY, {}, np.zeros(0, np.int8))
         self._looked = -np.inf
-        self._compared: tuple[Catalogue, frozenset[str], NDArray[np.float32]] | None = None
-        self._refresh(told)
+        self._watched = False
+        self._nearest = Nearest()
+        self._look(told)
+        self.nearest_judged(self.now())
 
     def now(self) -> Snapshot:
         """The newest snapshot."""
+        if not self._watched and time.monotonic() - self._looked >= self._look_again:
+            self._look()
         with self._lock:
-            self._refresh()
+            self._hear()
             return self._snapshot
 
     def say(self, verdicts: Sequence[Verdict]) -> Snapshot:
@@ -94,51 +99,55 @@ class Board:
     def said_by(self, reviewer: str) -> list[Verdict]:
         """Everything that this one said, in the order it was kept."""
         with self._lock:
-            self._refresh()
+            self._hear()
             return list(self._by_reviewer.get(reviewer, ()))
 
-    def nearest_reviewed(self, snapshot: Snapshot) -> NDArray[np.float32]:
+    def nearest_judged(self, snapshot: Snapshot) -> NDArray[np.float32]:
         """`(N,)` how like each flag is to the most like one of which somebody said true or false; 1 while
-        nobody said either: then no flag is less known than another."""
-        flag_ids = snapshot.catalogue.flag_ids
-        judged = frozenset(flag_ids[p] for p in np.flatnonzero(np.isin(snapshot.state, _JUDGED)).tolist())
-        if not judged:
-            return np.ones(snapshot.catalogue.size, np.float32)
+        nobody said either."""
+        flags = snapshot.catalogue.flag_ids
+        judged = [flags[p] for p in np.flatnonzero(np.isin(snapshot.state, _JUDGED)).tolist()]
+        judged.sort(key=lambda flag: snapshot.said[flag][-1].at)
         with self._lock:
-            before = self._compared
-        catalogue = snapshot.catalogue
-        new, nearest = judged, np.zeros(catalogue.size, np.float32)
-        if before is not None and before[0] is catalogue and before[1] <= judged:
-            new, nearest = judged - before[1], before[2]
-        latest = sorted(new, key=lambda flag: snapshot.said[flag][-1].at)[-_COMPARED:]
-        if latest:
-            with_what = catalogue.like[[catalogue.place[flag] for flag in latest]]
-            nearest = np.maximum(nearest, likeness(catalogue.like, with_what))
-        with self._lock:
-            self._compared = catalogue, judged, nearest
-        return nearest
+            return self._nearest.to_judged(snapshot.catalogue, judged)
 
-    def _refresh(self, told: Callable[[int, int], None] | None = None) -> None:
-        catalogue, now = self._snapshot.catalogue, time.monotonic()
-        if now - self._looked >= self._look_again:
-            catalogue = read_catalogue(self._paths, catalogue, told)
-            self._looked = now
-        changed = self._hear()
-        if catalogue is not self._snapshot.catalogue:
-            state, changed = np.zeros(catalogue.size, np.int8), set(self._said)
-        elif changed:
-            state = self._snapshot.state.copy()
-        else:
-            return
-        for flag in changed:
-            place = catalogue.place.get(flag)
-            if place is not None:
-                held = standing(self._said[flag]).get(flag)
-                state[place] = 0 if held is None else STATES.index(held)
-        self._snapshot = Snapshot(catalogue, dict(self._said), state)
+    @contextmanager
+    def watching(self) -> Iterator[None]:
+        """Meanwhile a thread looks at the report folders, and no page waits for it."""
+        ended = threading.Event()
 
-    def _hear(self) -> set[str]:
-        """Take in what was said since; returns the flags it was said of."""
+        def look_on() -> None:
+            while not ended.wait(self._look_again):
+                # A folder that cannot be read now may be again; pages go on with what is known.
+                with suppress(StorageError):
+                    self._look()
+
+        thread = threading.Thread(target=look_on, name="look at reports", daemon=True)
+        self._watched = True
+        thread.start()
+        try:
+            yield
+        finally:
+            ended.set()
+            thread.join()
+            self._watched = False
+
+    def _look(self, told: Callable[[int, int], None] | None = None) -> None:
+        """Take in what was published since."""
+        with self._looking:
+            before = self._snapshot.catalogue
+            catalogue = read_catalogue(self._paths, before, told)
+            self._looked = time.monotonic()
+            if catalogue is before:
+                return
+            catalogue.prepare()
+            with self._lock:
+                state = np.zeros(catalogue.size, np.int8)
+                self._mark(catalogue, state, self._said)
+                self._snapshot = Snapshot(catalogue, self._snapshot.said, state)
+
+    def _hear(self) -> None:
+        """Take in what was said since."""
         changed = set()
         for number, verdict in self._verdicts.since(max(self._numbers, default=0) - _OVERLAP):
             if number not in self._numbers:
@@ -146,7 +155,18 @@ class Board:
                 self._said[verdict.flag_id] = (*self._said.get(verdict.flag_id, ()), verdict)
                 self._by_reviewer.setdefault(verdict.reviewer, []).append(verdict)
                 changed.add(verdict.flag_id)
-        return changed
+        if changed:
+            catalogue, state = self._snapshot.catalogue, self._snapshot.state.copy()
+            self._mark(catalogue, state, changed)
+            self._snapshot = Snapshot(catalogue, dict(self._said), state)
+
+    def _mark(self, catalogue: Catalogue, state: NDArray[np.int8], flags: Iterable[str]) -> None:
+        """Write into `state` what holds of the flags."""
+        for flag in flags:
+            place = catalogue.place.get(flag)
+            if place is not None:
+                held = standing(self._said[flag]).get(flag)
+                state[place] = 0 if held is None else STATES.index(held)
 
 
 _JUDGED = [STATES.index(Standing.TRUE), STATES.index(Standing.FALSE), STATES.index(Standing.DISPUTED)]

@@ -167,6 +167,12 @@ class Catalogue:
         """All places, the newest first: by night, then by time, then by severity."""
         return np.lexsort((-self.severity, -self.start_us, -self.night))
 
+    def prepare(self) -> None:
+        """Compute everything that is computed once, so that no page has to wait for it."""
+        for name, kind in vars(type(self)).items():
+            if isinstance(kind, cached_property):
+                getattr(self, name)
+
     @property
     def batches(self) -> list[str]:
         """Ids of all nights, in order."""

@@ -91,14 +91,14 @@ def usefulness(board: Board, snapshot: Snapshot) -> NDArray[np.float32]:
     """`(N,)` 0..1, how much a verdict on each flag would tell: 1 at the cut, falling to 0 ten points of
     severity above it; or, if that is more, how unlike it is to everything that was called true or false."""
     near = np.clip(1 - np.abs(snapshot.catalogue.severity - _CUT) / _NEAR, 0, 1)
-    told: NDArray[np.float32] = np.maximum(near, 1 - board.nearest_reviewed(snapshot)).astype(np.float32)
+    told: NDArray[np.float32] = np.maximum(near, 1 - board.nearest_judged(snapshot)).astype(np.float32)
     return told
 
 
 def why_useful(board: Board, snapshot: Snapshot, places: NDArray[np.int64]) -> list[str]:
     """For each of the places a reason in words, "" where there is none to speak of."""
     severity = snapshot.catalogue.severity[places]
-    likest = board.nearest_reviewed(snapshot)[places]
+    likest = board.nearest_judged(snapshot)[places]
     words = []
     for above, like in zip((severity - _CUT).tolist(), likest.tolist(), strict=True):
         near, strange = abs(above) <= _NEAR / 2, like < 0.5

@@ -102,4 +102,5 @@ def serve(desk: Desk, listening: socket.socket) -> None:
         proxy_headers=False,
         timeout_graceful_shutdown=2,
     )
-    uvicorn.Server(settings).run(sockets=[listening])
+    with desk.board.watching():
+        uvicorn.Server(settings).run(sockets=[listening])

@@ -97,11 +97,11 @@ def test_what_is_near_the_cut_or_unlike_anything_reviewed_is_most_useful(board):
 def test_taking_a_verdict_back_makes_what_is_like_it_unknown_again(board):
     first, second = chosen(board)[:2]
     speak(board, first)
-    before = board.nearest_reviewed(board.now())
+    before = board.nearest_judged(board.now())
     speak(board, second)
-    board.nearest_reviewed(board.now())
+    board.nearest_judged(board.now())
     speak(board, second, Word.RETRACTED)
-    assert np.allclose(board.nearest_reviewed(board.now()), before)
+    assert np.allclose(board.nearest_judged(board.now()), before)
 
 
 def test_an_address_says_what_is_chosen_and_back():

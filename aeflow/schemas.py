@@ -196,6 +196,60 @@ RESTORED_SERIES = _schema(
     ],
 )
 
+BATCHES = _schema(
+    "batches",
+    [
+        ("batch", pa.string()),  # its id
+        ("number", pa.int64()),  # 1 for the first, in the order of their beginnings and ids
+        ("period_start", TIME),  # null where a batch is no period
+        ("period_end", TIME),  # exclusive
+        ("detector_version", pa.int64()),  # that scored it
+        ("rows_in", pa.int64()),  # rows or files that came = scored + not_scorable + quarantined
+        ("scored", pa.int64()),  # rows or images with a score
+        ("not_scorable", pa.int64()),  # valid, yet without a score
+        ("quarantined", pa.int64()),  # set aside
+        ("flags", pa.int64()),  # rows of flags.parquet
+        ("flagged_rows", pa.int64()),  # series: points of all events
+        ("entities", pa.int64()),  # of the batch; 0 for images
+        ("flagged_entities", pa.int64()),  # those with flags
+        ("promise", pa.string()),  # false_flags_per_batch or false_discovery_rate
+        ("promised", pa.float64()),  # so many, or such a share
+        ("expected_false_flags", pa.float64()),  # that the calibration found achievable; null with a rate
+        ("promise_kept", pa.bool_()),  # false: the scores moved away from the calibration
+        ("score_median", pa.float64()),  # of the scored
+        ("score_p99", pa.float64()),  # of the scored
+        ("score_max", pa.float64()),  # of the scored
+        ("checks_passed", pa.int64()),  # of the batch
+        ("checks_failed", pa.int64()),  # of the batch
+        ("weak_channels", pa.int64()),  # not in full health
+        ("sentence", pa.string()),  # what happened
+    ],
+)
+
+VERDICTS = _schema(
+    "verdicts",
+    [
+        ("flag_id", pa.string()),  # of flags
+        ("batch", pa.string()),  # of the flag
+        ("word", pa.string()),  # true, false, unsure or retracted
+        ("reviewer", pa.string()),  # who said it
+        ("at", TIME),  # when
+        ("note", pa.string()),  # "" where there is none
+        ("detector_version", pa.int64()),  # of the report that was looked at
+    ],
+)
+
+STANDINGS = _schema(
+    "standings",
+    [
+        ("flag_id", pa.string()),  # of flags
+        ("batch", pa.string()),  # of the flag
+        ("standing", pa.string()),  # true, false, unsure or disputed: what holds after all that was said
+        ("reviewers", pa.int64()),  # whose word holds
+        ("last_at", TIME),  # of the last word that holds
+    ],
+)
+
 REASONS: dict[str, str] = {
     # rows, set aside
     "malformed_row": "the line does not have the columns of the file",

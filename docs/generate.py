@@ -16,6 +16,7 @@ from pydantic import BaseModel
 
 from aeflow import schemas
 from aeflow.config import PipelineConfig, json_schema
+from aeflow.report.queries import shipped_queries
 
 FOLDER = Path(__file__).parent
 
@@ -88,6 +89,9 @@ def reports_page() -> str:
         "embeddings.parquet of series": (schemas.SERIES_EMBEDDINGS, "SERIES_EMBEDDINGS"),
         "restored.parquet of images": (schemas.RESTORED_IMAGES, "RESTORED_IMAGES"),
         "restored.parquet of series": (schemas.RESTORED_SERIES, "RESTORED_SERIES"),
+        "batches (aeflow sql)": (schemas.BATCHES, "BATCHES"),
+        "verdicts (aeflow sql)": (schemas.VERDICTS, "VERDICTS"),
+        "standings (aeflow sql)": (schemas.STANDINGS, "STANDINGS"),
     }
     nested = {"channels": meanings["_CHANNEL_SHARE"], "boxes": meanings["_BOX"]}
     for title, (schema, variable) in tables.items():
@@ -99,9 +103,50 @@ def reports_page() -> str:
                 for inner in _inner(field.type)
             ]
         lines.append("")
+    lines += _sql_lines()
     lines += ["## Reasons", "", "| code | meaning |", "|---|---|"]
     lines += [f"| `{code}` | {meaning} |" for code, meaning in schemas.REASONS.items()]
     return "\n".join([*lines, ""])
+
+
+def _sql_lines() -> list[str]:
+    """How to ask the reports by SQL, and the queries that come along."""
+    lines = [
+        "## SQL over all reports",
+        "",
+        "`aeflow sql CONFIG QUERY` asks every report of a pipeline at once, with DuckDB: QUERY is the name of one of the queries",
+        "below, a file that ends in `.sql`, or SQL itself. `--csv FILE` and `--parquet FILE` write the answer, `--json` prints it,",
+        "`--set NAME=VALUE` binds a parameter `$NAME`, `--list` shows every view and column. A query is one SELECT; it reaches the",
+        "views and nothing else: no other file, no network, no setting. Memory is limited to 1 GB, beyond which DuckDB uses the disk.",
+        "",
+        "| view | what it is |",
+        "|---|---|",
+        "| `flags` | `flags.parquet` of every report |",
+        "| `scores` | `scores.parquet` of every report, with `batch` from the folder's name; `where batch = ...` opens no other file |",
+        "| `quarantine` | what was set aside, of batches without a report too |",
+        "| `batches` | a row a report, of its `summary.json` |",
+        "| `verdicts` | everything that was said, in its order |",
+        "| `standings` | what holds of each flag after all that was said |",
+        "",
+        "`precision_of`, `precision_low` and `precision_high` take the numbers of confirmed and refuted flags and give their precision",
+        "with its 95 % interval (Wilson, 1927).",
+        "",
+        "| query | what it tells | parameters |",
+        "|---|---|---|",
+    ]
+    for query in shipped_queries().values():
+        parameters = "; ".join(f"`${p.name}` = {p.default}: {p.meaning}" for p in query.parameters)
+        parameters = parameters or "none"
+        lines.append(f"| `{query.name}` | {query.about} | {parameters} |")
+    return [
+        *lines,
+        "",
+        "The queries lie in `sql/reports/`; copy one to begin your own, with comments of the same form at its head. Other tools read",
+        "the same files. In DuckDB's own shell: `select * from read_parquet('.aeflow/reports/pumps/*/flags.parquet', union_by_name = true)`;",
+        "in pandas: `pd.read_parquet('.aeflow/reports/pumps/batch=2026-11-20/flags.parquet', partitioning=None)`. Folders that begin with",
+        "another word than `batch=` are no reports, and a report appears whole or not at all, so it can be read at any time.",
+        "",
+    ]
 
 
 def _sections(model: type[BaseModel], name: str = "(top level)") -> list[tuple[str, type[BaseModel]]]:

@@ -15,7 +15,7 @@ os.environ.setdefault("TYPER_USE_RICH", "0")
 
 import typer
 
-from aeflow.cli import configure, detectors, nightly, representations, reviewing
+from aeflow.cli import configure, detectors, nightly, querying, representations, reviewing
 from aeflow.cli.process import leave, settle
 from aeflow.exceptions import AeflowError
 
@@ -54,6 +54,7 @@ detectors.add_commands(app)
 nightly.add_commands(app)
 representations.add_commands(app)
 reviewing.add_commands(app)
+querying.add_commands(app)
 
 
 def main(arguments: list[str] | None = None) -> None:

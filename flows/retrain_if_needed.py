@@ -125,7 +125,7 @@ def _train(
 ) -> TrainedDetector:
     _keep(paths, Step.BEGUN, decision)
     try:
-        trained = train_detector(config, progress=progress)
+        trained = train_detector(config, recent=True, progress=progress)
     except BaseException as error:
         _keep(paths, Step.FAILED, decision, reason=f"{type(error).__name__}: {error}")
         raise

@@ -29,6 +29,7 @@ from aeflow.store.paths import Paths
 from aeflow.training.devices import choose_device
 from flows.artifacts import show_summary
 from flows.io_tasks import io_step, step
+from flows.recent_history import recent_history
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -63,10 +64,15 @@ class TrainedDetector:
 
 
 def train_detector(
-    config: Path, *, go_live: bool = True, progress: Callable[[float, str], None] | None = None
+    config: Path,
+    *,
+    go_live: bool = True,
+    recent: bool = False,
+    progress: Callable[[float, str], None] | None = None,
 ) -> TrainedDetector:
     """Train on the configured history and register the detector as challenger; it becomes champion
-    where that is earned (`aeflow.promotion`) and `go_live` is True.
+    where that is earned (`aeflow.promotion`) and `go_live` is True. recent: on the most recent batches
+    instead (`flows.recent_history`).
 
     Raises:
         UserError: see `aeflow.exceptions`: what has to be mended is in the message.
@@ -75,6 +81,10 @@ def train_detector(
     paths = Paths(home_for(config), pipeline.name)
     with claim(paths.training_claim, f"training of {pipeline.name}", now=datetime.now(UTC)):
         resumed = paths.training.exists()
+        notes: tuple[str, ...] = ()
+        if recent:
+            moved_up = recent_history(pipeline, paths)
+            pipeline, notes = moved_up.config, moved_up.notes
         batches, staged = take_in_history(pipeline, paths)
         data = prepare(pipeline, staged, batches=batches)
         challenger = fit_model(pipeline, pipeline.model, data, paths.training / "checkpoint", progress)
@@ -107,7 +117,7 @@ def train_detector(
         epochs=len(challenger.training.history),
         items_per_second=challenger.training.samples_per_second,
         device=str(challenger.training.device),
-        note=challenger.detector.calibration.note,
+        note=" ".join([*notes, challenger.detector.calibration.note]).strip(),
     )
     show_summary(f"train-{pipeline.name}", "\n\n".join([f"Version {version}", *decision.reasons]))
     return done

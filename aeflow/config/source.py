@@ -199,6 +199,9 @@ class Split(Section):
     """Fits what turns scores into flags; seen by nothing else."""
     test: float = Field(default=0.1, ge=0, lt=1)
     """Measures the detector for the promotion; seen by nothing else."""
+    stretches: int = Field(default=1, ge=1)
+    """Series: the rows of each entity are cut into so many stretches of one length, each of which is shared out.
+    1: the newest rows test. More: a change on the way is in every part; a retraining takes one a batch."""
 
     @model_validator(mode="after")
     def _sums_to_one(self) -> Self:

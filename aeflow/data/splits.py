@@ -5,7 +5,7 @@ Images are shared out by whole groups, drawn by the seed; series in consecutive 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -94,6 +94,17 @@ def split_time(
         cuts = np.rint(bounds * (rank[-1] if rank.size else 0))
         parts[block] = np.searchsorted(cuts, np.maximum(rank, 1), side="left")
     return parts
+
+
+def stretches(entity: NDArray[np.integer[Any]], counted: NDArray[np.bool_], number: int) -> NDArray[np.int64]:
+    """A code for each stretch of each of L points, (L,): the counted points of every entity are cut into `number`
+    stretches of one length; a point that does not count is in the stretch of the counted one before it."""
+    found = np.zeros(entity.shape, dtype=np.int64)
+    for code in np.unique(entity):
+        mine = np.flatnonzero(entity == code)
+        rank = np.maximum(np.cumsum(counted[mine]) - 1, 0)
+        found[mine] = code * number + rank * number // max(int(rank[-1]) + 1, 1)
+    return found
 
 
 def _units(groups: Sequence[str | None], contents: Sequence[str]) -> NDArray[np.int64]:

@@ -14,7 +14,7 @@ import torch
 
 from aeflow.config import SeriesPrepare
 from aeflow.data.series import Cadences, HistoryGrid, history_grid, learn_cadences
-from aeflow.data.splits import CALIBRATION, TEST, TRAIN, VALIDATION, split_time
+from aeflow.data.splits import CALIBRATION, TEST, TRAIN, VALIDATION, split_time, stretches
 from aeflow.detector.series_scores import Residuals, SeriesNormal, Windows, network_input, residuals
 from aeflow.exceptions import DetectorError
 from aeflow.models.catalog import build
@@ -67,7 +67,8 @@ def prepare_history(config: PipelineConfig, rows: Path) -> SeriesHistory:
     assert isinstance(config.prepare, SeriesPrepare)
     cadences = learn_cadences(rows, config.prepare)
     grid = history_grid(rows, config.prepare, cadences, len(config.channels))
-    return SeriesHistory(grid, split_time(grid.entity, config.split, counted=grid.has_row), cadences)
+    block = stretches(grid.entity, grid.has_row, config.split.stretches)
+    return SeriesHistory(grid, split_time(block, config.split, counted=grid.has_row), cadences)
 
 
 def fit_series(

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from aeflow.config import Split
-from aeflow.data.splits import CALIBRATION, TEST, TRAIN, VALIDATION, split_groups, split_time
+from aeflow.data.splits import CALIBRATION, TEST, TRAIN, VALIDATION, split_groups, split_time, stretches
 from aeflow.exceptions import InputError
 
 SHARES = Split(train=0.6, validation=0.1, calibration=0.2, test=0.1)
@@ -97,3 +97,20 @@ def test_the_magnetic_tiles_are_split_by_tile(shared_data):
     shares = np.array(counts(parts)) / len(rows)
     np.testing.assert_allclose(shares, [0.6, 0.1, 0.2, 0.1], atol=0.01)
     assert all(len({p for p, g in zip(parts, groups, strict=True) if g == tile}) == 1 for tile in set(groups))
+
+
+def test_stretches_put_every_time_of_each_entity_into_every_part():
+    entity = np.repeat([0, 1], [300, 120])
+    counted = np.ones(420, dtype=bool)
+    counted[5::7] = False
+    block = stretches(entity, counted, 3)
+    assert np.unique(block[entity == 0]).tolist() == [0, 1, 2]
+    assert np.unique(block[entity == 1]).tolist() == [3, 4, 5]
+    assert (np.diff(block) >= 0).all()
+    parts = split_time(block, Split(), counted=counted)
+    for code in range(6):
+        assert set(parts[block == code]) == {0, 1, 2, 3}
+    one = stretches(entity, counted, 1)
+    np.testing.assert_array_equal(
+        split_time(one, Split(), counted=counted), split_time(entity, Split(), counted=counted)
+    )

@@ -1,0 +1,217 @@
+from __future__ import annotations
+
+import csv
+import io
+import re
+from datetime import timedelta
+
+import numpy as np
+import pytest
+from fastapi.testclient import TestClient
+
+from aeflow.review.acts import say
+from aeflow.review.app import create_app
+from aeflow.review.board import STATES
+from aeflow.review.charts import flags_chart, precision_chart, sentence_of_precision
+from aeflow.review.pages import ROWS, flag_page, like_places, place_after, queue_page
+from aeflow.review.selection import Selection, chosen_places
+from aeflow.review.trends import Tally, by_entity, by_night, by_version, gathered, total
+from aeflow.store.verdicts import Word
+
+
+def tally(name="n", items=0, **counts):
+    return Tally(name, tuple(counts.get(state, 0) for state in STATES), items)
+
+
+def speak(desk, place, word, reviewer="anna", note=""):
+    snapshot = desk.board.now()
+    return desk.board.say(say(snapshot, [place], word, reviewer=reviewer, note=note, now=desk.clock()))
+
+
+@pytest.fixture
+def opened(desk):
+    return desk()
+
+
+@pytest.fixture
+def client(opened):
+    app = create_app(opened)
+    with TestClient(app, base_url="http://127.0.0.1", client=("127.0.0.1", 1)) as client:
+        yield client
+
+
+def test_precision_is_what_a_hand_count_gives(opened):
+    words = [Word.TRUE, Word.FALSE, Word.TRUE, Word.UNSURE, Word.TRUE, Word.FALSE]
+    for place, word in enumerate(words):
+        snapshot = speak(opened, place, word)
+    speak(opened, 13, Word.FALSE)
+    snapshot = speak(opened, 5, Word.TRUE, reviewer="ben")  # disputed: counts for neither
+    first, second, third = by_night(snapshot)
+    assert [t.name for t in (first, second, third)] == ["2024-01-01", "2024-01-02", "2024-01-03"]
+    assert first.precision == pytest.approx(3 / 4)
+    assert second.precision == 0
+    assert third.precision is third.interval is None
+    assert [t.flags for t in (first, second, third)] == [12, 12, 12]
+    (version,) = by_version(snapshot)
+    assert version.precision == total("all", [first, second, third]).precision == pytest.approx(3 / 5)
+    names = np.array(snapshot.catalogue.names)
+    for entity in by_entity(snapshot):
+        assert entity.flags == (names == entity.name).sum()
+    assert sum(t.judged for t in by_entity(snapshot)) == 5
+
+
+def test_neighbours_are_added_up_evenly():
+    nights = [tally(f"{n}", items=10, true=1, open=n) for n in range(10)]
+    found = gathered(nights, 4)
+    assert [t.name for t in found] == ["0 to 1", "2 to 4", "5 to 7", "8 to 9"]
+    assert sum(t.flags for t in found) == sum(t.flags for t in nights)
+    assert found[1].items == 30
+    assert gathered(nights, 10) == nights
+
+
+@pytest.mark.parametrize(
+    ("counts", "words"),
+    [
+        ({"open": 3}, "nothing judged yet"),
+        ({"true": 1}, "1 of 1 judged flag was true: 100 % (21 to 100 %)"),
+        ({"true": 8, "false": 2, "unsure": 4}, "8 of 10 judged flags were true: 80 % (49 to 94 %)"),
+        ({"false": 2}, "0 of 2 judged flags were true: 0 % (0 to 66 %)"),
+    ],
+)
+def test_precision_in_words_has_its_interval(counts, words):
+    assert sentence_of_precision(tally(**counts)) == words
+
+
+def test_charts_draw_a_bar_for_each_state_and_escape_names():
+    nights = [tally("<b>", true=2, false=1), tally("2", open=4), tally("3")]
+    drawn = flags_chart(nights, label='"quoted"')
+    heights = {
+        name: float(height) for name, height in re.findall(r'class="st-(\w+)"[^>]*height="([\d.]+)"', drawn)
+    }
+    assert heights["true"] == pytest.approx(2 * heights["false"], abs=0.1)
+    assert heights["open"] == pytest.approx(4 * heights["false"], abs=0.2)
+    assert "<b>" not in drawn
+    assert "&lt;b&gt;: 3 flags (2 true, 1 false)" in drawn
+    assert precision_chart(nights, label="").count('class="pt"') == 1
+    assert "<svg" in flags_chart([], label="")
+
+
+def test_the_flag_after_is_that_of_the_queue_and_at_its_end_the_first(opened):
+    snapshot = opened.board.now()
+    order = chosen_places(opened.board, snapshot, Selection()).tolist()
+    assert place_after(opened, snapshot, Selection(), order[4]) == order[5]
+    assert place_after(opened, snapshot, Selection(), order[-1]) == order[0]
+    alone = Selection(text=snapshot.catalogue.names[0], first="2024-01-01", last="2024-01-01")
+    few = chosen_places(opened.board, snapshot, alone)
+    for place in few.tolist():
+        snapshot = speak(opened, place, Word.TRUE)
+    assert place_after(opened, snapshot, alone, int(few[0])) is None
+
+
+def test_a_page_number_too_high_shows_the_last(opened):
+    shown = queue_page(opened, opened.board.now(), Selection(), 99)
+    assert shown["page"] == 0
+    assert len(shown["lines"]) == 36 <= ROWS
+
+
+def test_a_flag_shows_its_evidence_and_what_is_like_it(opened):
+    snapshot = opened.board.now()
+    place = 7
+    night, row = snapshot.catalogue.within(place)
+    likest, like = like_places(snapshot, place)
+    assert place not in likest
+    assert (np.diff(like) <= 0).all()
+    snapshot = speak(opened, int(likest[0]), Word.FALSE, note="valve")
+    page = flag_page(opened, snapshot, Selection(), place)
+    assert page["flag_id"] == night.flag_id[row]
+    assert page["name"] == snapshot.catalogue.names[place]
+    assert page["bars"][0].channel == night.channel[row]
+    assert page["similar"][0].flag_id == snapshot.catalogue.flag_ids[likest[0]]
+    assert page["similar"][0].state == "false"
+    assert (page["number"], page["found"]) != (0, 0)
+
+
+def test_who_said_what_when_is_shown_with_what_no_longer_holds(opened):
+    speak(opened, 0, Word.TRUE, note="first")
+    speak(opened, 0, Word.FALSE)
+    snapshot = speak(opened, 0, Word.UNSURE, reviewer="ben")
+    words = flag_page(opened, snapshot, Selection(), 0)["words"]
+    assert [(w["reviewer"], w["word"], w["holds"]) for w in words] == [
+        ("ben", "unsure", True),
+        ("anna", "false", True),
+        ("anna", "true", False),
+    ]
+    assert words[2]["note"] == "first"
+
+
+def test_without_the_script_forms_and_links_load_whole_pages(client, opened):
+    page = client.get("/flag/" + opened.board.now().catalogue.flag_ids[0])
+    assert page.text.startswith("<!doctype html>")
+    form = re.search(r'<form class="verdict" method="post" action="([^"]+)"', page.text)[1]
+    secret = re.search(r'name="csrf" value="([^"]+)"', page.text)[1]
+    answer = client.post(form, data={"csrf": secret, "word": "false"}, follow_redirects=False)
+    assert answer.status_code == 303
+    assert re.fullmatch(r"/flag/[0-9a-f]+", answer.headers["location"])
+    part = client.get("/", headers={"HX-Request": "true"}).text
+    assert "<!doctype" not in part
+    assert part.lstrip().startswith("<title>35 open flags")
+
+
+def test_a_word_that_is_none_is_refused(client, opened):
+    flag = opened.board.now().catalogue.flag_ids[0]
+    secret = re.search(r'name="csrf" value="([^"]+)"', client.get(f"/flag/{flag}").text)[1]
+    for word in ("", "maybe", "retracted"):
+        answer = client.post(f"/flag/{flag}/say", data={"csrf": secret, "word": word})
+        assert answer.status_code == 422
+    many = {"csrf": secret, "word": "true", "flag": [f"{n}" for n in range(300)]}
+    assert client.post(f"/flag/{flag}/like", data=many).status_code == 422
+    unknown = {"csrf": secret, "word": "true", "flag": ["f00"]}
+    assert client.post(f"/flag/{flag}/like", data=unknown).status_code == 404
+    assert opened.board.now().said == {}
+
+
+def test_everything_can_be_taken_along(client, opened):
+    speak(opened, 3, Word.TRUE, note="=1+1")
+    answer = client.get("/verdicts.csv")
+    assert answer.headers["content-disposition"] == 'attachment; filename="pumps-verdicts.csv"'
+    rows = list(csv.DictReader(io.StringIO(answer.text)))
+    assert len(rows) == 36
+    (said,) = [row for row in rows if row["verdict"]]
+    assert (said["reviewer"], said["verdict"], said["note"]) == ("anna", "true", "'=1+1")
+
+
+def test_a_report_that_cannot_be_read_is_told_on_the_page(client, opened, monkeypatch):
+    monkeypatch.setattr("aeflow.review.pages.read_evidence", _fail)
+    answer = client.get("/flag/" + opened.board.now().catalogue.flag_ids[0])
+    assert answer.status_code == 500
+    assert "score the batch again" in answer.text
+
+
+def _fail(*_):
+    from aeflow.exceptions import IntegrityError
+
+    raise IntegrityError("flags.parquet cannot be read; score the batch again")
+
+
+def test_a_session_ends_after_twelve_hours():
+    from aeflow.review.access import Role
+    from aeflow.review.sessions import Sessions
+
+    now = [0.0]
+    sessions = Sessions(lambda: now[0])
+    session = sessions.open("anna", Role.REVIEWER)
+    now[0] = timedelta(hours=11.9).total_seconds()
+    assert sessions.get(session.key) == session
+    now[0] = timedelta(hours=12.1).total_seconds()
+    assert sessions.get(session.key) is None
+
+
+def test_sessions_do_not_grow_without_end():
+    from aeflow.review.access import Role
+    from aeflow.review.sessions import Sessions
+
+    sessions = Sessions(lambda: 0.0)
+    first = sessions.open("anna", Role.REVIEWER)
+    last = [sessions.open("anna", Role.REVIEWER) for _ in range(1_000)][-1]
+    assert sessions.get(first.key) is None
+    assert sessions.get(last.key) == last

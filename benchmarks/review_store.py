@@ -204,9 +204,11 @@ def _write_scores(
     flags: list[dict[str, object]],
 ) -> None:
     E, P, C = observed.shape
-    flag_of = {(flag["entity"], flag["start"]): flag["flag_id"] for flag in flags}
+    flag_of = {(flag["entity"], flag["start"]): (flag["flag_id"], flag["severity"]) for flag in flags}
     times = [begin + p * _STEP for p in range(P)]
-    names = [flag_of.get((entity, time)) for entity in what.entities for time in times]
+    found = [flag_of.get((entity, time), (None, 0)) for entity in what.entities for time in times]
+    names = [name for name, _ in found]
+    severity = np.maximum(np.minimum(score.ravel() * 5, 45), [height for _, height in found])
 
     def lists(values: NDArray[np.float64]) -> pa.Array:
         flat = pa.array(values.astype(np.float32).ravel())
@@ -220,7 +222,7 @@ def _write_scores(
         "reason": pa.nulls(E * P, pa.string()),
         "score": pa.array(score.ravel().astype(np.float32)),
         "p_value": pa.array(np.exp(-score.ravel())),
-        "severity": pa.array(np.minimum(score.ravel() * 5, 49).astype(np.float32)),
+        "severity": pa.array(severity.astype(np.float32)),
         "flag": pa.array([name is not None for name in names]),
         "flag_id": pa.array(names, pa.string()),
         "channel": pa.array([what.channels[c] for c in top.tolist()]),

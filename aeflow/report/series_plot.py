@@ -35,7 +35,7 @@ _NOTHING, _LEVELS, _INSTANTS = 65_535, 65_534, 4_294_967_295
 
 
 def series_plot(
-    trace: Trace, peak_us: int, *, zone: str, label: str, tolerance: NDArray[np.float64] | None = None
+    trace: Trace, peak_us: int | None, *, zone: str, label: str, tolerance: NDArray[np.float64] | None = None
 ) -> str:
     """An event with its surroundings, one panel a channel: observed as a line, what was filled in dotted,
     expected dashed within its band, the flagged stretch shaded, its points emphasised, gaps where nothing was
@@ -43,7 +43,7 @@ def series_plot(
 
     Args:
         trace: what to draw, at least one point.
-        peak_us: time of the highest score, microseconds since 1970 in UTC.
+        peak_us: time of the highest score, microseconds since 1970 in UTC; None: nothing is marked.
         zone: IANA time zone of the time axis.
         label: the plot in words, for those who cannot see it.
         tolerance: `(C,)` half the width of each channel's band; NaN or None where there is none.
@@ -127,7 +127,7 @@ class _Frame:
         return f'<path class="{name}" d="{path}"/>' if path else ""
 
 
-def _panel(frame: _Frame, channel: int, top: int, tolerance: float, *, peak_us: int) -> str:
+def _panel(frame: _Frame, channel: int, top: int, tolerance: float, *, peak_us: int | None) -> str:
     trace, at = frame.trace, frame.at
     low, high, expected = trace.low[:, channel], trace.high[:, channel], trace.expected[:, channel]
     least, most = _with_band(*_span(low, high, expected), expected, tolerance)
@@ -151,9 +151,10 @@ def _panel(frame: _Frame, channel: int, top: int, tolerance: float, *, peak_us: 
     for first, last in runs(np.isnan(low), np.zeros_like(frame.begins)):
         width = max(int(at[last]) - int(at[first]), 4)
         parts.append(f'<rect class="ms" x="{int(at[first])}" y="{bottom - 6}" width="{width}" height="6"/>')
-    nearest = int(np.argmin(np.abs(trace.time_us - peak_us)))
-    if not np.isnan(high[nearest]):
-        outer = max((high[nearest], low[nearest]), key=lambda v: abs(v - np.nan_to_num(expected[nearest])))
+    nearest = None if peak_us is None else int(np.argmin(np.abs(trace.time_us - peak_us)))
+    if peak_us is not None and nearest is not None and not np.isnan(high[nearest]):
+        usual = np.nan_to_num(expected[nearest])
+        outer = max((high[nearest], low[nearest]), key=lambda v: abs(v - usual))
         parts.append(f'<circle class="pk" cx="{frame.x(peak_us)}" cy="{y(outer)}" r="6"/>')
     return f'<g class="pn" data-top="{top}" data-height="{_PANEL}">{"".join(parts)}</g>'
 

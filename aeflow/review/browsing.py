@@ -11,15 +11,18 @@ from fastapi.responses import HTMLResponse, Response
 from starlette.exceptions import HTTPException
 
 from aeflow.review.app import TheDesk, TheSelection, TheSession, environment, page, static_file
-from aeflow.review.evidence import PICTURES, read_card, read_evidence, read_picture
+from aeflow.review.catalogue import Catalogue
+from aeflow.review.desk import Desk
+from aeflow.review.evidence import PICTURES, Evidence, read_card, read_evidence, read_normal, read_picture
 from aeflow.review.exchange import export_verdicts
 from aeflow.review.pages import entity_page, flag_page, queue_page, trends_page
 
 router = APIRouter()
 
-_MOST_CONTEXT = 5_000
 _MOST_PANELS = 12
 _MOST_NIGHTS = 10_000
+
+Channels = Annotated[list[str] | None, Query()]
 
 
 @router.get("/")
@@ -59,30 +62,49 @@ def picture(desk: TheDesk, _: TheSession, flag_id: str, name: str) -> Response:
 
 
 @router.get("/flag/{flag_id}/plot")
-def plot(
-    desk: TheDesk,
-    _: TheSession,
-    flag_id: str,
-    channel: Annotated[list[str] | None, Query()] = None,
-    context: int | None = None,
-) -> Response:
+def plot(desk: TheDesk, _: TheSession, flag_id: str, channel: Channels = None) -> Response:
     """The plot of a flag of a series: its main channels, or those that are named."""
+    catalogue, place = _series_flag(desk, flag_id)
+    night, row = catalogue.within(place)
+    evidence = read_evidence(night, row)
+    card = read_card(
+        night, row, evidence, _known(evidence, channel), context_points=desk.context_points, zone=desk.zone
+    )
+    return _part("plot.html.j2", card=card)
+
+
+@router.get("/flag/{flag_id}/normal")
+def normal(desk: TheDesk, _: TheSession, flag_id: str, channel: Channels = None) -> Response:
+    """A stretch of the same entity without a flag, to compare it with."""
+    catalogue, place = _series_flag(desk, flag_id)
+    evidence = read_evidence(*catalogue.within(place))
+    chosen = _known(evidence, channel)
+    beside = read_normal(
+        catalogue, place, evidence, chosen, context_points=desk.context_points, zone=desk.zone
+    )
+    return _part("normal.html.j2", card=beside)
+
+
+def _series_flag(desk: Desk, flag_id: str) -> tuple[Catalogue, int]:
     catalogue = desk.board.now().catalogue
     place = catalogue.place.get(flag_id)
     if place is None:
         raise HTTPException(404, "No published report has that flag.")
-    night, row = catalogue.within(place)
-    if night.kind != "series":
+    if catalogue.within(place)[0].kind != "series":
         raise HTTPException(404, "An image has no plot.")
-    evidence = read_evidence(night, row)
+    return catalogue, place
+
+
+def _known(evidence: Evidence, channels: list[str] | None) -> list[str]:
+    """Those of the named channels that the flag has."""
     known = {part["channel"] for part in evidence.shares}
-    wanted = [name for name in channel or () if name in known][:_MOST_PANELS]
-    around = desk.context_points if context is None else min(max(context, 0), _MOST_CONTEXT)
-    card = read_card(night, row, evidence, wanted, context_points=around, zone=desk.zone)
-    return HTMLResponse(
-        environment().get_template("plot.html.j2").render(card=card),
-        headers={"Cache-Control": "private, max-age=60"},
-    )
+    return [name for name in dict.fromkeys(channels or ()) if name in known][:_MOST_PANELS]
+
+
+def _part(template: str, **values: object) -> Response:
+    """A part of a page that needs no session; the browser may keep it a while."""
+    text = environment().get_template(template).render(**values)
+    return HTMLResponse(text, headers={"Cache-Control": "private, max-age=60"})
 
 
 @router.get("/entity")

@@ -4,18 +4,24 @@ from __future__ import annotations
 
 import base64
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
+from markupsafe import Markup
 
 from aeflow.exceptions import IntegrityError
 from aeflow.report.flag_cards import plotted_channels, series_card
 from aeflow.report.pictures import heat_overlay
+from aeflow.report.series_plot import plot_numbers, series_plot
 from aeflow.report.stored import FLAGS_FILE, SCORES_FILE
 from aeflow.report.survey import described_by
 from aeflow.report.traces import read_traces
+from aeflow.report.wording import moment
+from aeflow.review.normal import normal_stretch
 from aeflow.store.files import storage_errors
 
 if TYPE_CHECKING:
@@ -23,7 +29,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from aeflow.report.flag_cards import Card
-    from aeflow.review.catalogue import Night
+    from aeflow.review.catalogue import Catalogue, Night
 
 PICTURES = {"original": "image_png", "expected": "reconstruction_png", "heat": "heatmap_png"}
 """What a picture is called in an address -> its column in `flags.parquet`."""
@@ -62,6 +68,15 @@ class Evidence:
     def shares(self) -> list[dict[str, Any]]:
         """The channels, largest share first."""
         return self.row["channels"] or []
+
+
+@dataclass(frozen=True)
+class Beside:
+    """A plot to compare an event with, its numbers, and in words when it was."""
+
+    when: str
+    plot: Markup
+    plot_numbers: str
 
 
 def read_evidence(night: Night, row: int) -> Evidence:
@@ -122,6 +137,46 @@ def read_card(
         msg = f"{scores} does not know the flag {flag}; score the batch again"
         raise IntegrityError(msg)
     return series_card(1, evidence.row, traces[flag], zone)
+
+
+def read_normal(
+    catalogue: Catalogue,
+    place: int,
+    evidence: Evidence,
+    channels: Sequence[str],
+    *,
+    context_points: int,
+    zone: str,
+) -> Beside | None:
+    """What the entity does when nothing is flagged, drawn as the event is; None where no report holds it.
+
+    Raises:
+        StorageError, IntegrityError: a report cannot be read.
+    """
+    stored = evidence.row
+    found = normal_stretch(
+        catalogue,
+        place,
+        stored["start"],
+        stored["end"],
+        tuple(channels) or plotted_channels(stored),
+        context_points=context_points,
+    )
+    if found is None:
+        return None
+    trace = found.trace
+    first = moment(datetime.fromtimestamp(int(trace.time_us[0]) // 1_000_000, UTC), zone)
+    when = {0: "another time of the same batch", 1: "the day before"}.get(
+        found.days, f"{found.days} days before"
+    )
+    label = f"{', '.join(trace.channels)} of {catalogue.names[place]} from {first} on, without a flag"
+    widths = {part["channel"]: part.get("tolerance") for part in evidence.shares}
+    tolerance = np.array([widths.get(name) for name in trace.channels], dtype=np.float64)
+    return Beside(
+        when=f"{when}, from {first} on",
+        plot=Markup(series_plot(trace, None, zone=zone, label=label, tolerance=tolerance)),  # noqa: S704 - plots escape
+        plot_numbers=plot_numbers(trace, zone=zone, tolerance=tolerance),
+    )
 
 
 def _row(night: Night, row: int, columns: Sequence[str]) -> dict[str, Any]:

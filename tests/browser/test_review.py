@@ -253,3 +253,13 @@ def test_the_app_fits_a_narrow_screen_and_a_dark_one(browser, app, tmp_path):
         assert browser.script("return document.documentElement.scrollWidth <= innerWidth"), path
     background = browser.script("return getComputedStyle(document.body).backgroundColor")
     assert background == "rgb(19, 23, 28)"
+
+
+def test_an_event_is_compared_with_normal_by_keyboard(browser, app):
+    browser.open(f"{app}/?first=2024-01-02").press("j", ENTER)
+    browser.wait(lambda: browser.all("#plot output"))
+    browser.press("c")
+    browser.wait(lambda: browser.all("#normal output"))
+    assert "to compare" in browser.text("#normal h2")
+    assert not browser.all("#normal .fl")
+    quiet(browser, app)

@@ -13,7 +13,15 @@ from starlette.exceptions import HTTPException
 from aeflow.review.app import TheDesk, TheSelection, TheSession, environment, page, static_file
 from aeflow.review.catalogue import Catalogue
 from aeflow.review.desk import Desk
-from aeflow.review.evidence import PICTURES, Evidence, read_card, read_evidence, read_normal, read_picture
+from aeflow.review.evidence import (
+    PICTURES,
+    Evidence,
+    read_card,
+    read_evidence,
+    read_neighbour,
+    read_normal,
+    read_picture,
+)
 from aeflow.review.exchange import export_verdicts
 from aeflow.review.pages import entity_page, flag_page, queue_page, trends_page
 
@@ -21,6 +29,9 @@ router = APIRouter()
 
 _MOST_PANELS = 12
 _MOST_NIGHTS = 10_000
+
+# What a flag shows stays as it is until its report is published anew.
+_KEPT = {"Cache-Control": "private, max-age=300"}
 
 Channels = Annotated[list[str] | None, Query()]
 
@@ -58,7 +69,20 @@ def picture(desk: TheDesk, _: TheSession, flag_id: str, name: str) -> Response:
         content = read_picture(*catalogue.within(place), name)
     if content is None:
         raise HTTPException(404, "There is no such picture.")
-    return Response(content, media_type="image/png", headers={"Cache-Control": "private, max-age=300"})
+    return Response(content, media_type="image/png", headers=_KEPT)
+
+
+@router.get("/flag/{flag_id}/normal-{number}.webp")
+def neighbour(desk: TheDesk, _: TheSession, flag_id: str, number: str) -> Response:
+    """A normal image that is most like a flag."""
+    catalogue = desk.board.now().catalogue
+    place = catalogue.place.get(flag_id)
+    content = None
+    if place is not None and number.isdigit() and len(number) < 4:
+        content = read_neighbour(*catalogue.within(place), int(number))
+    if content is None:
+        raise HTTPException(404, "There is no such picture.")
+    return Response(content, media_type="image/webp", headers=_KEPT)
 
 
 @router.get("/flag/{flag_id}/plot")
@@ -104,7 +128,7 @@ def _known(evidence: Evidence, channels: list[str] | None) -> list[str]:
 def _part(template: str, **values: object) -> Response:
     """A part of a page that needs no session; the browser may keep it a while."""
     text = environment().get_template(template).render(**values)
-    return HTMLResponse(text, headers={"Cache-Control": "private, max-age=60"})
+    return HTMLResponse(text, headers=_KEPT)
 
 
 @router.get("/entity")

@@ -21,7 +21,7 @@ from aeflow.exceptions import IntegrityError, StorageError
 from aeflow.report.receipt import RECEIPT_FILE, read_receipt
 from aeflow.report.stored import FLAGS_FILE, SCORES_FILE
 from aeflow.report.summary import read_summary
-from aeflow.review.likeness import DIMENSIONS, channel_evidence, region_evidence
+from aeflow.review.likeness import Marks, channel_evidence, joined, region_evidence
 from aeflow.store.files import storage_errors
 
 if TYPE_CHECKING:
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from aeflow.store.paths import Paths
 
 _COLUMNS = ["flag_id", "entity", "item", "start", "end", "score", "p_value", "severity", "channels", "boxes"]
+_LATER = ("signature",)  # columns that earlier reports do not have
 _SIZES = ["item", "width_px", "height_px"]
 _NO_TIME = np.iinfo(np.int64).min
 
@@ -47,7 +48,7 @@ class Night:
     flag_id, name: F texts; the name is the item, or the entity. entity: F texts, "" for images.
     channel: F texts, the channel with the largest share. share: `(F,)` float32, its part of the score.
     start_us, end_us: `(F,)` int64, microseconds since 1970 in UTC; the least int64 where there is none.
-    severity: `(F,)` float32; p_value: `(F,)` float64; like: `(F, D)` float32, see `likeness`.
+    severity: `(F,)` float32; p_value: `(F,)` float64; like: see `likeness`.
     """
 
     batch: str
@@ -66,7 +67,7 @@ class Night:
     end_us: NDArray[np.int64]
     severity: NDArray[np.float32]
     p_value: NDArray[np.float64]
-    like: NDArray[np.float32]
+    like: Marks
 
 
 @dataclass(frozen=True, eq=False)
@@ -120,10 +121,9 @@ class Catalogue:
         return _joined([night.end_us for night in self.nights], np.int64)
 
     @cached_property
-    def like(self) -> NDArray[np.float32]:
-        """`(N, D)` float32, rows of length 1 or 0."""
-        parts = [night.like for night in self.nights]
-        return np.concatenate(parts) if parts else np.zeros((0, DIMENSIONS), np.float32)
+    def like(self) -> Marks:
+        """What flags are compared by."""
+        return joined([night.like for night in self.nights])
 
     @cached_property
     def version(self) -> NDArray[np.int64]:
@@ -230,7 +230,9 @@ def _read(batch: str, folder: Path, signature: Signature) -> Night:
     path = folder / FLAGS_FILE
     with storage_errors(path, "read the flags"):
         try:
-            table = pq.read_table(path, columns=_COLUMNS, partitioning=None)
+            there = pq.read_schema(path).names
+            columns = [*_COLUMNS, *(name for name in _LATER if name in there)]
+            table = pq.read_table(path, columns=columns, partitioning=None)
         except pa.ArrowException as error:
             msg = f"{path} cannot be read ({error}); score the batch again"
             raise IntegrityError(msg) from error
@@ -256,14 +258,16 @@ def _read(batch: str, folder: Path, signature: Signature) -> Night:
         end_us=_times(table, "end"),
         severity=np.asarray(table.column("severity")).astype(np.float32),
         p_value=np.asarray(table.column("p_value")).astype(np.float64),
-        like=_evidence(table, summary.kind, folder / SCORES_FILE, texts["item"]),
+        like=_marks(table, summary.kind, folder / SCORES_FILE, texts["item"], receipt.detector_version),
     )
 
 
-def _evidence(table: pa.Table, kind: str, scores: Path, items: list[str]) -> NDArray[np.float32]:
-    channels, boxes = (table.column(name).combine_chunks() for name in ("channels", "boxes"))
-    if kind == "series" or not len(items):
-        return channel_evidence(channels)
+def _marks(table: pa.Table, kind: str, scores: Path, items: list[str], version: int) -> Marks:
+    versions = np.full(len(items), version, np.int64)
+    if kind == "series" or not items:
+        evidence = channel_evidence(table.column("channels").combine_chunks())
+        return Marks(evidence, np.zeros((len(items), 0), np.float32), versions)
+    boxes = table.column("boxes").combine_chunks()
     with storage_errors(scores, "read the sizes of the images"):
         flagged = pq.read_table(scores, columns=_SIZES, filters=pc.field("flag"), partitioning=None)
     row = {item: place for place, item in enumerate(flagged.column("item").to_pylist())}
@@ -273,7 +277,18 @@ def _evidence(table: pa.Table, kind: str, scores: Path, items: list[str]) -> NDA
         raise IntegrityError(msg)
     order = np.array([row[item] for item in items], dtype=np.int64)
     width, height = (np.asarray(flagged.column(name))[order].astype(np.int64) for name in _SIZES[1:])
-    return region_evidence(boxes, width, height)
+    return Marks(region_evidence(boxes, width, height), _signatures(table), versions)
+
+
+def _signatures(table: pa.Table) -> NDArray[np.float32]:
+    """`(F, S)`, NaN where there is none; S is 0 where reports of its time had none."""
+    if "signature" not in table.column_names:
+        return np.zeros((len(table), 0), np.float32)
+    lists = table.column("signature").combine_chunks()
+    sizes = np.asarray(pc.fill_null(pc.list_value_length(lists), 0))
+    found = np.full((len(table), int(sizes.max(initial=0))), np.nan, np.float32)
+    found[sizes > 0] = np.asarray(pc.list_flatten(lists)).reshape(-1, found.shape[1])
+    return found
 
 
 def _largest(channels: pa.ListArray) -> tuple[list[str], NDArray[np.float32]]:

@@ -47,6 +47,9 @@ _COLUMNS = (
     "severity",
     "channels",
     "boxes",
+    "suppressed_by",
+    "suppressed_reason",
+    "suppressed_until",
 )
 _HEAT_BYTES = 200_000
 _POINTS = 900  # of a plot: more than it has pixels
@@ -57,12 +60,15 @@ class Evidence:
     """The row of a flag in `flags.parquet` without its pictures, and for an image the size of the original.
 
     pictured: whether pictures are stored of it: a report keeps those of its most severe flags.
+    neighbours: of the normal images most like it the name and how far apart the codes are; two normal ones
+        are seldom more than 1 apart.
     """
 
     row: dict[str, Any]
     pictured: bool
     width_px: int = 0
     height_px: int = 0
+    neighbours: tuple[tuple[str, float], ...] = ()
 
     @property
     def shares(self) -> list[dict[str, Any]]:
@@ -97,8 +103,13 @@ def read_evidence(night: Night, row: int) -> Evidence:
         msg = f"{scores} does not know the flag {night.flag_id[row]}; score the batch again"
         raise IntegrityError(msg)
     size = found.to_pylist()[0]
-    pictured = _row(night, row, ["image_png"])["image_png"] is not None
-    return Evidence(stored, pictured, **size)
+    shown = _row(night, row, ["image_png", "neighbours"])
+    return Evidence(
+        stored,
+        shown["image_png"] is not None,
+        **size,
+        neighbours=tuple((n["item"], n["distance"]) for n in _with_pictures(shown["neighbours"])),
+    )
 
 
 def read_picture(night: Night, row: int, name: str) -> bytes | None:
@@ -112,6 +123,16 @@ def read_picture(night: Night, row: int, name: str) -> bytes | None:
         return content
     overlay = heat_overlay(content, _HEAT_BYTES, where=f"flag {night.flag_id[row]}")
     return base64.b64decode(overlay.uri.partition(",")[2])
+
+
+def read_neighbour(night: Night, row: int, number: int) -> bytes | None:
+    """The WebP picture of one of the `neighbours` of a flag, counted from 0; None where there is none.
+
+    Raises:
+        StorageError, IntegrityError: it cannot be read.
+    """
+    found = _with_pictures(_row(night, row, ["neighbours"])["neighbours"])
+    return found[number]["picture"] if 0 <= number < len(found) else None
 
 
 def read_card(
@@ -179,17 +200,24 @@ def read_normal(
     )
 
 
+def _with_pictures(neighbours: list[dict[str, Any]] | None) -> list[dict[str, Any]]:
+    return [neighbour for neighbour in neighbours or [] if neighbour["picture"] is not None]
+
+
 def _row(night: Night, row: int, columns: Sequence[str]) -> dict[str, Any]:
-    """One row of the table, of which only the row group that holds it is read."""
+    """One row of the table, of which only the row group that holds it is read; None for a column that
+    reports of its time did not have."""
     path: Path = night.folder / FLAGS_FILE
     with storage_errors(path, "read the flag"):
         try:
             with pq.ParquetFile(path, pre_buffer=False) as file:
+                there = [name for name in columns if name in file.schema_arrow.names]
                 for group in range(file.num_row_groups):
                     rows = file.metadata.row_group(group).num_rows
                     if row < rows:
-                        found = file.read_row_group(group, columns=list(columns)).slice(row, 1)
-                        return dict(found.to_pylist()[0])
+                        found = file.read_row_group(group, columns=there).slice(row, 1)
+                        stored: dict[str, Any] = found.to_pylist()[0]
+                        return {name: stored.get(name) for name in columns}
                     row -= rows
         except pa.ArrowException as error:
             msg = f"{path} cannot be read ({error}); score the batch again"

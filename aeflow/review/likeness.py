@@ -1,15 +1,20 @@
-"""How like two flags are, by their evidence: the same channels in the same direction, or the same region.
+"""How like two flags are: the same channels in the same direction, or the same region of images that look alike.
 
-The evidence of a flag is a vector of length 1; the likeness of two is their scalar product, 0..1. A part of
-share s counts as its square root, so the likeness of two lists of shares is the Bhattacharyya coefficient
-of them. Nothing of it needs the network: so it holds across detector versions.
+The evidence of a flag is a vector of length 1. A part of share s counts as its square root, so that the scalar
+product of two is the Bhattacharyya coefficient of their lists of shares, 0..1. That is the likeness of events.
+Nothing of it needs the network: so it holds across detector versions.
 
-Legend: F flags, M parts of all of them, D numbers of a vector.
+Where an image is abnormal says little of how. So the likeness of two images is that times how near their codes
+are: 0.9 for two that are as far apart as normal ones seldom are, falling to nothing. Codes of different detectors
+cannot be compared; there the region alone counts.
+
+Legend: F flags, G others, M parts of all of them, D numbers of a vector, S numbers of a signature.
 """
 
 from __future__ import annotations
 
 import zlib
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -17,6 +22,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from numpy.typing import NDArray
 
 _CELLS = 8
@@ -25,6 +32,50 @@ DIMENSIONS = _CELLS * _CELLS
 LIKE = 0.9
 """From here on two flags count as like each other: nine tenths of their evidence is common to both."""
 _TOGETHER = 64
+_NEAR = 3.0  # units of signatures: two that are 1 apart are 0.9 alike, two that are 3 apart a third
+
+
+@dataclass(frozen=True, eq=False)
+class Marks:
+    """What flags are compared by.
+
+    evidence: `(F, D)` float32, rows of length 1 or 0. look: `(F, S)` float32, signatures of the codes, NaN where
+    one is not known; S is 0 where they do not count. version: `(F,)` int64, of the detector.
+    """
+
+    evidence: NDArray[np.float32]
+    look: NDArray[np.float32]
+    version: NDArray[np.int64]
+
+    def __len__(self) -> int:
+        """F."""
+        return len(self.evidence)
+
+    def at(self, places: NDArray[np.int64] | Sequence[int]) -> Marks:
+        """Those of some of the flags."""
+        chosen = np.asarray(places, np.int64)
+        return Marks(self.evidence[chosen], self.look[chosen], self.version[chosen])
+
+
+def no_marks() -> Marks:
+    """Of no flag."""
+    return Marks(np.zeros((0, DIMENSIONS), np.float32), np.zeros((0, 0), np.float32), np.zeros(0, np.int64))
+
+
+def joined(parts: Sequence[Marks]) -> Marks:
+    """One after another; where signatures have other lengths, the shorter ones count as not known."""
+    if not parts:
+        return no_marks()
+    size = max(part.look.shape[1] for part in parts)
+    looks = [
+        part.look if part.look.shape[1] == size else np.full((len(part), size), np.nan, np.float32)
+        for part in parts
+    ]
+    return Marks(
+        np.concatenate([part.evidence for part in parts]),
+        np.concatenate(looks),
+        np.concatenate([part.version for part in parts]),
+    )
 
 
 def channel_evidence(channels: pa.ListArray) -> NDArray[np.float32]:
@@ -66,12 +117,26 @@ def region_evidence(
     return _unit(found)
 
 
-def likeness(vectors: NDArray[np.float32], to: NDArray[np.float32]) -> NDArray[np.float32]:
-    """`(F,)` how like each of `(F, D)` is to the most like of `to` `(G, D)`; 0 where G is 0."""
-    best = np.zeros(len(vectors), np.float32)
+def likeness(of: Marks, to: Marks) -> NDArray[np.float32]:
+    """`(F,)` how like each is to the most like of the G others; 0 where there is none."""
+    best = np.zeros(len(of), np.float32)
     for begin in range(0, len(to), _TOGETHER):  # in pieces, so that memory stays small
-        np.maximum(best, (vectors @ to[begin : begin + _TOGETHER].T).max(axis=1), out=best)
+        some = to.at(np.arange(begin, min(begin + _TOGETHER, len(to))))
+        like = of.evidence @ some.evidence.T
+        if of.look.shape[1] and of.look.shape[1] == some.look.shape[1]:
+            like *= _nearness(of, some)
+        np.maximum(best, like.max(axis=1), out=best)
     return np.minimum(best, 1.0)
+
+
+def _nearness(of: Marks, to: Marks) -> NDArray[np.float32]:
+    """`(F, G)` how near the codes are, 1 where that cannot be told."""
+    squares = (
+        np.square(of.look).sum(axis=1)[:, None] + np.square(to.look).sum(axis=1) - 2 * of.look @ to.look.T
+    )
+    near = np.exp(-np.maximum(squares, 0) / _NEAR**2)
+    told = (of.version[:, None] == to.version) & ~np.isnan(near)
+    return np.where(told, near, np.float32(1)).astype(np.float32)
 
 
 def _parts(lists: pa.ListArray) -> tuple[NDArray[np.int64], pa.StructArray]:

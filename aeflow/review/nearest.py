@@ -4,7 +4,7 @@
 one pass over the flags, a word taken back only the flags that it was the most like of, a new report only its
 own flags.
 
-Legend: N flags, J judged flags.
+Legend: N flags.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from aeflow.review.catalogue import EMPTY
-from aeflow.review.likeness import likeness
+from aeflow.review.likeness import Marks, likeness
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -33,7 +33,7 @@ class Nearest:
 
     def __init__(self) -> None:
         self._catalogue = EMPTY
-        self._judged: dict[str, NDArray[np.float32]] = {}
+        self._judged: list[str] = []
         self._values = np.zeros(0, np.float32)
 
     def to_judged(self, catalogue: Catalogue, judged: Sequence[str]) -> NDArray[np.float32]:
@@ -47,26 +47,23 @@ class Nearest:
         wanted = judged[-_COMPARED:]
         if catalogue is not self._catalogue:
             self._take_over(catalogue)
-        gone = self._judged.keys() - wanted
-        new = [flag for flag in wanted if flag not in self._judged]
-        if gone:
-            self._leave(gone)
+        self._leave(set(self._judged) - set(wanted))
+        known = set(self._judged)
+        new = [flag for flag in wanted if flag not in known]
         if new:
-            vectors = catalogue.like[[catalogue.place[flag] for flag in new]]
-            self._judged |= dict(zip(new, vectors, strict=True))
-            self._values = np.maximum(self._values, likeness(catalogue.like, vectors))
+            self._judged += new
+            self._values = np.maximum(self._values, likeness(catalogue.like, _marks(catalogue, new)))
         return self._values if self._judged else np.ones(catalogue.size, np.float32)
 
     def _take_over(self, catalogue: Catalogue) -> None:
         """Keep what is known of the nights that stay; judged flags that are gone bear on nothing."""
+        self._leave({flag for flag in self._judged if flag not in catalogue.place})
+        before = self._catalogue
         had = {
             id(night): slice(begin, end)
-            for night, begin, end in zip(
-                self._catalogue.nights, self._catalogue.offsets[:-1], self._catalogue.offsets[1:], strict=True
-            )
+            for night, begin, end in zip(before.nights, before.offsets[:-1], before.offsets[1:], strict=True)
         }
-        self._leave({flag for flag in self._judged if flag not in catalogue.place})
-        judged = self._matrix()
+        judged = _marks(catalogue, self._judged)
         parts = [
             self._values[had[id(night)]] if id(night) in had else likeness(night.like, judged)
             for night in catalogue.nights
@@ -75,13 +72,16 @@ class Nearest:
         self._catalogue = catalogue
 
     def _leave(self, flags: set[str]) -> None:
+        """Those flags are judged no longer: what they were the most like of is computed anew."""
+        if not flags:
+            return
         like = self._catalogue.like
-        lost = np.array([self._judged.pop(flag) for flag in flags], np.float32).reshape(-1, like.shape[1])
-        touched = np.flatnonzero(likeness(like, lost) >= self._values - _SAME)
+        self._judged = [flag for flag in self._judged if flag not in flags]
+        lost = likeness(like, _marks(self._catalogue, sorted(flags)))
+        touched = np.flatnonzero(lost >= self._values - _SAME)
         self._values = self._values.copy()
-        self._values[touched] = likeness(like[touched], self._matrix())
+        self._values[touched] = likeness(like.at(touched), _marks(self._catalogue, self._judged))
 
-    def _matrix(self) -> NDArray[np.float32]:
-        """`(J, D)`."""
-        vectors = list(self._judged.values())
-        return np.array(vectors, np.float32) if vectors else np.zeros((0, 0), np.float32)
+
+def _marks(catalogue: Catalogue, flags: Sequence[str]) -> Marks:
+    return catalogue.like.at([catalogue.place[flag] for flag in flags])

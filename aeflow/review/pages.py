@@ -12,7 +12,7 @@ from aeflow.report.flag_cards import bars, more_channels
 from aeflow.report.wording import chance, counted, figure, lasting, moment, percent
 from aeflow.review.board import OPEN, STATES
 from aeflow.review.evidence import read_evidence
-from aeflow.review.likeness import LIKE
+from aeflow.review.likeness import LIKE, likeness
 from aeflow.review.selection import ALL, Selection, chosen_places, count_states, why_useful
 from aeflow.review.trends import by_entity, by_night, by_version, gathered, total
 from aeflow.store.verdicts import Word, words_that_hold
@@ -142,6 +142,8 @@ def flag_page(desk: Desk, snapshot: Snapshot, selection: Selection, place: int) 
         "width_px": evidence.width_px,
         "height_px": evidence.height_px,
         "pictured": evidence.pictured,
+        "neighbours": [(name, figure(distance)) for name, distance in evidence.neighbours],
+        "suppressed": _suppressed(stored, desk.zone),
         "boxes": [box | {"text": percent(box["share"])} for box in stored["boxes"] or []],
         "bars": () if night.kind == "images" and len(shares) < 2 else bars(shares),
         "more_channels": more_channels(shares),
@@ -161,7 +163,7 @@ def place_after(desk: Desk, snapshot: Snapshot, selection: Selection, place: int
 def like_places(snapshot: Snapshot, place: int) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
     """All other flags of the same kind of evidence, the most like first, and how like they are."""
     catalogue = snapshot.catalogue
-    like = np.minimum(catalogue.like @ catalogue.like[place], 1)
+    like = likeness(catalogue.like, catalogue.like.at([place]))
     like[place] = -1
     some = np.flatnonzero(like >= _LEAST_SIMILAR)
     # Of the same likeness the newest first.
@@ -209,6 +211,18 @@ def _words(said: Iterable[Verdict], zone: str) -> list[dict[str, Any]]:
         }
         for verdict in reversed(said)
     ]
+
+
+def _suppressed(stored: Mapping[str, Any], zone: str) -> dict[str, str] | None:
+    """Why verdicts suppressed or downgraded the flag, until when, and like which; None where they did not."""
+    if not stored["suppressed_reason"]:
+        return None
+    until = stored["suppressed_until"]
+    return {
+        "reason": stored["suppressed_reason"],
+        "by": stored["suppressed_by"] or "",
+        "until": moment(until.replace(microsecond=0), zone) if until else "",
+    }
 
 
 def _what(channel: str, share: float) -> str:

@@ -5,7 +5,7 @@ import pyarrow as pa
 import pytest
 
 from aeflow import schemas
-from aeflow.review.likeness import LIKE, channel_evidence, likeness, region_evidence
+from aeflow.review.likeness import LIKE, Marks, channel_evidence, joined, likeness, no_marks, region_evidence
 
 
 def channels(*flags):
@@ -22,6 +22,11 @@ def boxes(*flags, size=(800, 400)):
     rows = [[dict(zip(names, box, strict=True)) for box in flag] for flag in flags]
     wide, high = (np.full(len(flags), length) for length in size)
     return region_evidence(pa.array(rows, schemas.FLAGS.field("boxes").type), wide, high)
+
+
+def marks(evidence, look=None, versions=1):
+    look = np.zeros((len(evidence), 0), np.float32) if look is None else look
+    return Marks(evidence, look, np.broadcast_to(np.array(versions), len(evidence)))
 
 
 def test_the_likeness_of_shares_is_their_bhattacharyya_coefficient():
@@ -57,6 +62,28 @@ def test_regions_grow_less_alike_the_farther_apart_they_lie():
 
 
 def test_of_many_the_most_alike_counts():
-    found = channels([("a", 1.0, 1.0)], [("b", 1.0, 1.0)], [("a", 0.5, 1.0), ("b", 0.5, 1.0)])
-    assert likeness(found, found[:2]) == pytest.approx([1, 1, np.sqrt(0.5)])
-    assert likeness(found, found[:0]) == pytest.approx([0, 0, 0])
+    found = marks(channels([("a", 1.0, 1.0)], [("b", 1.0, 1.0)], [("a", 0.5, 1.0), ("b", 0.5, 1.0)]))
+    assert likeness(found, found.at([0, 1])) == pytest.approx([1, 1, np.sqrt(0.5)])
+    assert likeness(found, no_marks()) == pytest.approx([0, 0, 0])
+
+
+def test_images_of_one_region_are_alike_as_far_as_their_codes_are_near():
+    here = boxes(*[[(0, 0, 100, 50, 1.0)]] * 4)
+    look = np.array([[0, 0], [1, 0], [0, 9], [np.nan, np.nan]], np.float32)
+    found = marks(here, look)
+    assert likeness(found, found.at([0])) == pytest.approx([1, np.exp(-1 / 9), np.exp(-9), 1], abs=1e-6)
+    assert likeness(found, found.at([0]))[1] < LIKE < likeness(marks(here, look / 2), found.at([0]))[1]
+
+
+def test_codes_of_other_detectors_are_not_compared():
+    here = boxes(*[[(0, 0, 100, 50, 1.0)]] * 2)
+    found = marks(here, np.array([[0.0], [50.0]], np.float32), versions=[1, 2])
+    assert likeness(found, found.at([0])) == pytest.approx([1, 1])
+
+
+def test_reports_with_and_without_signatures_stand_side_by_side():
+    here = boxes([(0, 0, 100, 50, 1.0)])
+    both = joined([marks(here, np.ones((1, 3), np.float32)), marks(here)])
+    assert both.look.shape == (2, 3)
+    assert likeness(both, both.at([0])) == pytest.approx([1, 1])
+    assert len(joined([])) == 0

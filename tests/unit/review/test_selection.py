@@ -86,7 +86,7 @@ def test_what_is_near_the_cut_or_unlike_anything_reviewed_is_most_useful(board):
     speak(board, severest)
     snapshot = board.now()
     told = usefulness(board, snapshot)
-    like = snapshot.catalogue.like @ snapshot.catalogue.like[severest]
+    like = snapshot.catalogue.like.evidence @ snapshot.catalogue.like.evidence[severest]
     unlike = int(np.argmin(like))
     assert told[unlike] > 0.9
     assert "unlike anything reviewed" in why_useful(board, snapshot, np.array([unlike]))[0]
@@ -142,5 +142,5 @@ def test_a_report_that_is_damaged_is_named_and_hides_no_other(tmp_path):
 def test_no_report_at_all_is_an_empty_catalogue(tmp_path):
     catalogue = read_catalogue(Paths(tmp_path, "pumps"))
     assert catalogue.size == 0
-    assert catalogue.like.shape == (0, 64)
+    assert len(catalogue.like) == 0
     assert catalogue.entities[0] == ()

@@ -82,6 +82,14 @@ _BOX = pa.struct(
     ]
 )
 
+_NEIGHBOUR = pa.struct(
+    [
+        ("item", pa.string()),  # path of the image when the detector was trained, or the entity
+        ("distance", pa.float32()),  # of the signatures; two normal items lie within 1
+        ("picture", pa.binary()),  # images: small, WebP; of an image in tiles, one of its tiles
+    ]
+)
+
 FLAGS = _schema(
     "flags",
     [
@@ -101,6 +109,7 @@ FLAGS = _schema(
         ("channels", pa.list_(_CHANNEL_SHARE)),  # largest share first
         ("boxes", pa.list_(_BOX)),  # images: worst regions first
         ("signature", _EVIDENCE),  # (S,) of its code; two of one detector that lie within 1 are usually alike
+        ("neighbours", pa.list_(_NEIGHBOUR)),  # the normal items most like it that the detector keeps
         ("suppressed", pa.bool_()),  # listed, but no flag that counts: like one that was called false
         ("suppressed_by", pa.string()),  # the flag that it is like; also where it was only downgraded
         ("suppressed_reason", pa.string()),  # in words: like which flag, who called it false, and when

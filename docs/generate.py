@@ -93,7 +93,11 @@ def reports_page() -> str:
         "verdicts (aeflow sql)": (schemas.VERDICTS, "VERDICTS"),
         "standings (aeflow sql)": (schemas.STANDINGS, "STANDINGS"),
     }
-    nested = {"channels": meanings["_CHANNEL_SHARE"], "boxes": meanings["_BOX"]}
+    nested = {
+        "channels": meanings["_CHANNEL_SHARE"],
+        "boxes": meanings["_BOX"],
+        "neighbours": meanings["_NEIGHBOUR"],
+    }
     for title, (schema, variable) in tables.items():
         lines += [f"## {title}", "", "| column | type | meaning |", "|---|---|---|"]
         for field in schema:

@@ -68,31 +68,37 @@ def scaled_windows(
         yield windows[begin : begin + chunk_items]
 
 
+def usual_items(history: SeriesHistory | ImageHistory, window: int) -> NDArray[np.int64]:
+    """Some items that trained no weights, spread over the history, `(N,)`: numbers of arrays, or of series the
+    ends of windows of `window` points on the grid."""
+    if isinstance(history, ImageHistory):
+        return _spread_out(np.flatnonzero(history.part == VALIDATION))
+    return _spread_out(history.grid.window_ends(window, part=history.part == VALIDATION, inside=False))
+
+
 def usual_codes(
     network: Autoencoder,
     normal: SeriesNormal | ImageNormal,
     history: SeriesHistory | ImageHistory,
+    items: NDArray[np.int64],
     window: int,
     *,
     device: torch.device,
     chunk_items: int,
 ) -> NDArray[np.float32]:
-    """The codes `(N, D)` of some items that trained no weights, spread over the history. `window`: points of
-    a window, of series."""
+    """The codes `(N, D)` of the `items` `(N,)` of `usual_items`."""
     if isinstance(history, ImageHistory):
-        chosen = _spread_out(np.flatnonzero(history.part == VALIDATION))
-        return encode_arrays(network, history.pixels[chosen], device=device, chunk_items=chunk_items)
+        return encode_arrays(network, history.pixels[items], device=device, chunk_items=chunk_items)
     assert isinstance(normal, SeriesNormal)
     grid = history.grid
-    ends = _spread_out(grid.window_ends(window, part=history.part == VALIDATION, inside=False))
-    points = ends[:, np.newaxis] + np.arange(1 - window, 1)
-    scaled = network_input(normal.scale.apply(grid.values[points], grid.entity[ends]))
+    points = items[:, np.newaxis] + np.arange(1 - window, 1)
+    scaled = network_input(normal.scale.apply(grid.values[points], grid.entity[items]))
     x, observed = torch.from_numpy(scaled), torch.from_numpy(grid.observed[points])
 
     def encode(portion: slice) -> NDArray[np.float32]:
         return _numbers(network.encode(x[portion].to(device), observed[portion].to(device)))
 
-    return np.concatenate(map_portions(encode, len(ends), chunk_items, device))
+    return np.concatenate(map_portions(encode, len(items), chunk_items, device))
 
 
 def _spread_out(numbers: NDArray[np.int64]) -> NDArray[np.int64]:

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from aeflow.data.reference import Reference
     from aeflow.data.series import SeriesInputs
     from aeflow.detector.drift_reference import DriftReference
+    from aeflow.detector.exemplars import Exemplars
     from aeflow.models.autoencoder import Autoencoder
     from aeflow.numerics.calibration import Calibration
     from aeflow.numerics.likeness import CodeSpace
@@ -78,7 +79,8 @@ class FittedOn:
 class Detector:
     """See the module. `entity_calibrations` serve entities with enough calibration scores of their
     own; `calibration` makes the promise and serves all others. `code_space`: what is usual of its codes;
-    None in detectors from before it was learnt. `drift`: what batches are held against; None for a baseline."""
+    None in detectors from before it was learnt. `drift`: what batches are held against; None for a baseline.
+    `exemplars`: normal items to show flags beside; None in detectors from before they were kept."""
 
     config: PipelineConfig
     network: Autoencoder
@@ -89,6 +91,7 @@ class Detector:
     fitted_on: FittedOn
     code_space: CodeSpace | None = None
     drift: DriftReference | None = None
+    exemplars: Exemplars | None = None
 
     def __post_init__(self) -> None:
         """A detector never trains."""

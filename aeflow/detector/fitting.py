@@ -14,9 +14,10 @@ from aeflow.data.intake import in_words
 from aeflow.data.reference import learn_reference
 from aeflow.data.splits import TEST
 from aeflow.detector import image_fitting, series_fitting
-from aeflow.detector.codes import usual_codes
+from aeflow.detector.codes import usual_codes, usual_items
 from aeflow.detector.detector import Detector, FittedOn, fingerprint
 from aeflow.detector.drift_reference import learn_drift_reference
+from aeflow.detector.exemplars import choose_exemplars
 from aeflow.detector.image_fitting import ImageHistory
 from aeflow.detector.series_fitting import SeriesHistory
 from aeflow.exceptions import DetectorError
@@ -135,14 +136,18 @@ def fit(
             progress=progress,
         )
         found, own = series, series.entity_calibrations
+    window = getattr(config.prepare, "window_points", 0)
+    usual = usual_items(data.history, window)
     codes = usual_codes(
         found.network,
         found.normal,
         data.history,
-        getattr(config.prepare, "window_points", 0),
+        usual,
+        window,
         device=device,
         chunk_items=config.compute.chunk_items,
     )
+    code_space = fit_code_space(codes)
     drift = None
     if with_drift:
         drift = learn_drift_reference(
@@ -161,7 +166,8 @@ def fit(
         entity_calibrations=own,
         reference=data.reference,
         fitted_on=data.fitted_on,
-        code_space=fit_code_space(codes),
+        code_space=code_space,
+        exemplars=choose_exemplars(data.history, usual, code_space.signatures(codes)),
         drift=drift,
     )
     return Fitted(detector, found.training, found.calibration_scores, found.test_scores, found.samples)

@@ -48,6 +48,8 @@ class ImageHistory:
     part: NDArray[np.int8]
     sha256: tuple[str, ...]
     groups: tuple[str | None, ...]
+    names: tuple[str, ...]
+    """The path of each image below the source's root."""
     folder: NDArray[np.str_]
     """The first folder of each image's path."""
     damaged: Counter[str]
@@ -94,8 +96,9 @@ def prepare_history(config: PipelineConfig, intake: Intake) -> ImageHistory:
     part_of_item = split_groups(groups, sha256, config.split, config.seed)
     index = np.concatenate([chunk.item for chunk in chunks])
     pixels = np.concatenate([chunk.pixels for chunk in chunks])
-    folder = np.array([item.partition("/")[0] for item in staged["item"].to_pylist()])
-    return ImageHistory(pixels, index, part_of_item[index], sha256, groups, folder, damaged)
+    names = tuple(staged["item"].to_pylist())
+    folder = np.array([name.partition("/")[0] for name in names])
+    return ImageHistory(pixels, index, part_of_item[index], sha256, groups, names, folder, damaged)
 
 
 def fit_images(

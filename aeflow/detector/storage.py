@@ -3,7 +3,7 @@
 detector.json        config, calibrations, cadences, reference, sizes
 network.safetensors  the network's weights
 arrays.safetensors   scale, spread, calibration scores, moments of the codes, fingerprints of the items it was
-                     fitted on, what later batches are held against for drift
+                     fitted on, what later batches are held against for drift, a few normal items
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from aeflow.data.reference import Reference
 from aeflow.data.series import Cadences
 from aeflow.detector.detector import Detector, FittedOn
 from aeflow.detector.drift_storage import drift_arrays, drift_from
+from aeflow.detector.exemplars import exemplar_arrays, exemplars_from
 from aeflow.detector.image_scores import ImageNormal
 from aeflow.detector.series_scores import SeriesNormal
 from aeflow.exceptions import DetectorError
@@ -78,6 +79,9 @@ def save(detector: Detector, folder: Path) -> None:
             "known": {name: [c.step_us, c.phase_us] for name, c in normal.cadences.known.items()},
             "default": [normal.cadences.default.step_us, normal.cadences.default.phase_us],
         }
+    if detector.exemplars is not None:
+        arrays |= exemplar_arrays(detector.exemplars)
+        facts["exemplars"] = list(detector.exemplars.names)
     if detector.drift is not None:
         arrays |= drift_arrays(detector.drift)
         facts["drift"] = {"quantities": list(detector.drift.quantities)}
@@ -132,6 +136,9 @@ def load(folder: Path) -> Detector:
             tuple(fitted["batches"]),
         ),
         code_space=_code_space(facts, arrays),
+        exemplars=exemplars_from(facts["exemplars"], _prefixed(arrays, "exemplars."))
+        if "exemplars" in facts
+        else None,
         drift=drift_from(facts["drift"]["quantities"], _prefixed(arrays, "drift."))
         if "drift" in facts
         else None,

@@ -15,6 +15,7 @@ from aeflow.data.periods import to_us
 from aeflow.data.series import windows_at
 from aeflow.detector.codes import encode_windows
 from aeflow.detector.series_scores import SeriesNormal
+from aeflow.scoring.judged import NEIGHBOURS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -56,6 +57,8 @@ def with_windows(
             evidence: dict[str, Any] = {}
             if detector.code_space is not None:
                 evidence["signature"] = detector.code_space.signatures(codes[window : window + 1])[0]
+                if detector.exemplars is not None:
+                    evidence["neighbours"] = detector.exemplars.nearest(evidence["signature"], NEIGHBOURS)
             if flag["flag_id"] in kept:
                 points = inputs.ends[window] + steps
                 seen = np.where(inputs.observed[points], inputs.values[points], np.nan)

@@ -28,6 +28,7 @@ from aeflow.numerics.reconstruction_error import worst_boxes
 from aeflow.scoring.drift_meter import DriftMeter
 from aeflow.scoring.judged import (
     LATE_QUARANTINE_FILE,
+    NEIGHBOURS,
     SCORES_FILE,
     BatchScores,
     ScoringProgress,
@@ -285,6 +286,8 @@ def _evidence_of(
         worst = arrays[[int(np.argmax(scored.score))]]
         codes = encode_arrays(detector.network, worst, device=device, chunk_items=chunk_items)
         evidence["signature"] = detector.code_space.signatures(codes)[0]
+        if detector.exemplars is not None and with_pictures:
+            evidence["neighbours"] = detector.exemplars.nearest(evidence["signature"], NEIGHBOURS)
     if with_pictures:
         evidence |= {
             "image_png": image_png(shown),

@@ -37,6 +37,8 @@ SCORES_FILE = "scores.parquet"
 FLAGS_FILE = "flags.parquet"
 LATE_QUARANTINE_FILE = "late-quarantine.parquet"
 """Beside the build folder: images that turned out damaged while they were decoded."""
+NEIGHBOURS = 3
+"""Normal items kept with a flag."""
 _ROWS_PER_GROUP = 32_768
 _ROWS_SEARCHED = 8_192  # at once, for the few that are looked for
 

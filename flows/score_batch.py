@@ -402,6 +402,8 @@ def build_report(
         zone=config.batch.time_zone,
         pictured_flags=config.report.max_evidence_flags,
         context_points=config.report.context_points,
+        exemplars=detector.exemplars,
+        retraining=config.retraining,
     )
     aside = iter_quarantine(place.quarantine)
     write_report(place.build, facts, provenance, quarantine=aside, options=options)

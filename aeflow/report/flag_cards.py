@@ -4,30 +4,27 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pyarrow.compute as pc
-import pyarrow.parquet as pq
 from markupsafe import Markup
 
-from aeflow.exceptions import IntegrityError
-from aeflow.report.pictures import Picture, heat_overlay, shrunk
+from aeflow.report.flag_rows import expect_scored, flag_rows
 from aeflow.report.series_plot import plot_numbers, series_plot
 from aeflow.report.traces import read_traces
 from aeflow.report.wording import chance, counted, expectation, figure, lasting, moment, percent
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
+    from aeflow.report.pictures import Picture
     from aeflow.report.traces import Trace
 
-_PAGE_BYTES = 2_500_000
-"""For all flags of a page together, so that it stays under 3 MB."""
-_LARGEST_PICTURES_BYTES = 240_000  # of one flag: more detail than a page needs
-_ROWS_WITH_PICTURES = 16
+_COLUMNS = (
+    *("flag_id", "pipeline", "entity", "start", "peak", "end", "points", "p_value", "severity", "channels"),
+    "suppressed_reason",
+)
 _BARS = 6
 _PANELS = 3
 _ENOUGH = 0.75  # of the score: so much of it the plotted channels should explain
@@ -68,8 +65,20 @@ class Pictures:
 
 
 @dataclass(frozen=True)
+class Neighbour:
+    """A normal image: its name, how far apart the codes lie in words, and its picture, which other flags
+    refer to by `key`; None where an earlier flag brought it."""
+
+    name: str
+    distance: str
+    key: str
+    picture: Picture | None
+
+
+@dataclass(frozen=True)
 class Card:
-    """One flag. `when`, `span`, `plot` and its numbers are of series; pictures, regions and size of images."""
+    """One flag. `when`, `span`, `plot` and its numbers are of series; pictures, regions, size and neighbours
+    of images. note: why it was downgraded, "" where it was not."""
 
     number: int
     flag_id: str
@@ -90,23 +99,8 @@ class Card:
     height_px: int = 0
     pictures: Pictures | None = None
     regions: tuple[Region, ...] = ()
-
-
-def image_cards(flags: Path, scores: Path, *, limit: int) -> list[Card]:
-    """Cards of the most severe image flags, at most `limit`.
-
-    Raises:
-        IntegrityError: a stored picture cannot be read, or the scores do not know a flag.
-    """
-    items = [row["item"] for row in _first_rows(flags, limit, ["item"])]
-    sizes = _sizes(scores, set(items))
-    _expect_scored(sizes.keys(), items, scores)
-    # Text of base64 is a third longer than the picture.
-    budget = min(_PAGE_BYTES * 3 // 4 // max(len(items), 1), _LARGEST_PICTURES_BYTES)
-    return [
-        _image_card(number, row, sizes[row["item"]], budget)
-        for number, row in enumerate(_first_rows(flags, limit), start=1)
-    ]
+    neighbours: tuple[Neighbour, ...] = ()
+    note: str = ""
 
 
 def series_cards(
@@ -123,7 +117,7 @@ def series_cards(
     Raises:
         IntegrityError: the scores do not know a flag.
     """
-    rows = list(_first_rows(flags, limit))
+    rows = list(flag_rows(flags, _COLUMNS, limit=limit))
     plotted = {row["flag_id"]: plotted_channels(row) for row in rows}
     fine_points, coarse_points = _points([len(channels) for channels in plotted.values()])
     names = list(plotted)
@@ -132,7 +126,7 @@ def series_cards(
         if some:
             shown = {name: plotted[name] for name in some}
             traces |= read_traces(scores, shown, channels, context_points=context_points, max_points=points)
-    _expect_scored(traces.keys(), [row["flag_id"] for row in rows], scores)
+    expect_scored(traces.keys(), [row["flag_id"] for row in rows], scores)
     return [series_card(n, row, traces[row["flag_id"]], zone) for n, row in enumerate(rows, start=1)]
 
 
@@ -142,56 +136,6 @@ def _points(panels: list[int]) -> tuple[int, int]:
     fine, coarse = (sum(some) + len(some) for some in (panels[:_FINE_FLAGS], panels[_FINE_FLAGS:]))
     each = _LINES / max(_FINER * fine + coarse, 1)
     return min(int(_FINER * each), _MOST_POINTS), min(int(each), _MOST_POINTS)
-
-
-def _first_rows(flags: Path, limit: int, columns: list[str] | None = None) -> Iterator[dict[str, Any]]:
-    """The first rows, a few at a time: their pictures are large."""
-    with pq.ParquetFile(flags, pre_buffer=False) as file:
-        batches = file.iter_batches(_ROWS_WITH_PICTURES, columns=columns)
-        yield from islice((row for batch in batches for row in batch.to_pylist()), limit)
-
-
-def _expect_scored(found: Collection[str], flagged: list[str], scores: Path) -> None:
-    lost = [name for name in flagged if name not in found]
-    if lost:
-        msg = f"{scores} does not know {counted(len(lost), 'flag')}, {lost[:5]} first; score the batch again"
-        raise IntegrityError(msg)
-
-
-def _sizes(scores: Path, items: set[str]) -> dict[str, tuple[int, int]]:
-    found: dict[str, tuple[int, int]] = {}
-    with pq.ParquetFile(scores, pre_buffer=False) as file:
-        for batch in file.iter_batches(columns=["item", "width_px", "height_px", "flag"]):
-            for row in batch.filter(pc.fill_null(batch.column("flag"), fill_value=False)).to_pylist():
-                if row["item"] in items:
-                    found[row["item"]] = (row["width_px"], row["height_px"])
-    return found
-
-
-def _image_card(number: int, row: Mapping[str, Any], size: tuple[int, int], budget: int) -> Card:
-    pictures = None
-    if row["image_png"] is not None:
-        each, for_heat = 3 * budget // 8, budget // 4
-        where = f"flag {row['flag_id']} ({row['item']})"
-        pictures = Pictures(
-            original=shrunk(row["image_png"], each, where=where),
-            expected=shrunk(row["reconstruction_png"], each, where=where),
-            heat=heat_overlay(row["heatmap_png"], for_heat, where=where),
-        )
-    regions = tuple(
-        Region(box["x_px"], box["y_px"], box["width_px"], box["height_px"], percent(box["share"]))
-        for box in row["boxes"] or []
-    )
-    shares = row["channels"] or []
-    return Card(
-        **_common(number, row, row["item"]),
-        bars=bars(shares) if len(shares) > 1 else (),
-        more_channels=more_channels(shares),
-        width_px=size[0],
-        height_px=size[1],
-        regions=regions,
-        pictures=pictures,
-    )
 
 
 def series_card(number: int, row: Mapping[str, Any], trace: Trace, zone: str) -> Card:
@@ -207,7 +151,7 @@ def series_card(number: int, row: Mapping[str, Any], trace: Trace, zone: str) ->
     widths = {part["channel"]: part.get("tolerance") for part in shares}
     tolerance = np.array([widths.get(name) for name in trace.channels], dtype=np.float64)
     return Card(
-        **_common(number, row, name),
+        **common_parts(number, row, name),
         bars=bars(shares),
         more_channels=more_channels(shares),
         when=_span(row["start"], row["end"], zone),
@@ -223,7 +167,8 @@ def series_card(number: int, row: Mapping[str, Any], trace: Trace, zone: str) ->
     )
 
 
-def _common(number: int, row: Mapping[str, Any], name: str) -> dict[str, Any]:
+def common_parts(number: int, row: Mapping[str, Any], name: str) -> dict[str, Any]:
+    """What cards of both kinds have."""
     severity = float(row["severity"])
     return {
         "number": number,
@@ -233,6 +178,7 @@ def _common(number: int, row: Mapping[str, Any], name: str) -> dict[str, Any]:
         "severity_text": f"{severity:.0f}",
         "p_value": row["p_value"],
         "p_text": f"{figure(row['p_value'])} ({chance(row['p_value'])})",
+        "note": row.get("suppressed_reason") or "",
     }
 
 

@@ -5,19 +5,25 @@ from __future__ import annotations
 import base64
 import hashlib
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import jinja2
+import numpy as np
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 from markupsafe import Markup
 
-from aeflow.report.flag_cards import image_cards, series_cards
+from aeflow.config import Retraining
+from aeflow.report.code_map import Mark, code_map
+from aeflow.report.flag_cards import series_cards
+from aeflow.report.flag_rows import flag_rows
+from aeflow.report.image_cards import image_cards
+from aeflow.report.night import night_of
 from aeflow.report.plots import severity_plot
 from aeflow.report.stored import FLAGS_FILE, SCORES_FILE
 from aeflow.report.wording import about, chance, counted, figure, lasting, moment, percent
+from aeflow.retraining import judge_nights
 from aeflow.schemas import REASONS
 from aeflow.store.files import storage_errors
 
@@ -27,13 +33,17 @@ if TYPE_CHECKING:
 
     import pyarrow as pa
 
+    from aeflow.detector.exemplars import Exemplars
     from aeflow.report.receipt import Receipt
     from aeflow.report.summary import Grade, Summary
     from aeflow.report.survey import Survey
+    from aeflow.retraining import Judgement
 
 REPORT_FILE = "report.html"
 _LISTED = 1_000
 """Flags in the table; `flags.parquet` holds all."""
+_SUPPRESSED = 200
+_MAPPED = 300
 _ENTITIES = 20
 _EXAMPLES = 3
 
@@ -41,11 +51,14 @@ _EXAMPLES = 3
 @dataclass(frozen=True)
 class PageOptions:
     """How the page shows a batch. zone: IANA time zone of all times on it; pictured_flags: how many flags
-    get pictures or a plot; context_points: shown before and after an event."""
+    get pictures or a plot; context_points: shown before and after an event; exemplars: normal items that the
+    detector keeps, for the map; retraining: the rule by which the drift of the night is judged."""
 
     zone: str = "UTC"
     pictured_flags: int = 200
     context_points: int = 60
+    exemplars: Exemplars | None = None
+    retraining: Retraining = field(default_factory=Retraining)
 
 
 def write_page(
@@ -116,6 +129,9 @@ def render_page(
         thing="point" if summary.kind == "series" else "image",
         script_hash=_script_hash(),
         survey_has_cut=survey.cut_p_value is not None,
+        suppressed=_suppressed(flags, options.zone),
+        drift=_drift(summary, options.retraining),
+        code_map=_code_map(flags, options.exemplars, pictured=len(cards)),
     )
 
 
@@ -168,12 +184,6 @@ def _period(summary: Summary, zone: str) -> str:
 def _listed(flags: Path, zone: str) -> list[dict[str, Any]]:
     """The first flags as rows of the table."""
     columns = ["flag_id", "entity", "item", "start", "severity", "p_value", "channels"]
-    rows: list[dict[str, Any]] = []
-    with pq.ParquetFile(flags, pre_buffer=False) as file:
-        for batch in file.iter_batches(_LISTED, columns=columns):
-            rows += batch.slice(0, _LISTED - len(rows)).to_pylist()
-            if len(rows) == _LISTED:
-                break
     return [
         {
             "flag_id": row["flag_id"],
@@ -183,19 +193,59 @@ def _listed(flags: Path, zone: str) -> list[dict[str, Any]]:
             "chance": chance(row["p_value"]),
             "channel": row["channels"][0]["channel"] if row["channels"] else "",
         }
-        for row in rows
+        for row in flag_rows(flags, columns, limit=_LISTED)
     ]
+
+
+def _suppressed(flags: Path, zone: str) -> list[dict[str, Any]]:
+    """The most severe flags that count as none, since they are like one that was called false."""
+    columns = ["flag_id", "entity", "item", "start", "severity"]
+    columns += ["suppressed_by", "suppressed_reason", "suppressed_until"]
+    return [
+        row
+        | {
+            "name": row["item"] or row["entity"],
+            "when": moment(row["start"], zone) if row["start"] else "",
+            "severity": f"{row['severity']:.0f}",
+            "until": moment(row["suppressed_until"], zone) if row["suppressed_until"] else "",
+        }
+        for row in flag_rows(flags, columns, suppressed=True, limit=_SUPPRESSED)
+    ]
+
+
+def _drift(summary: Summary, rule: Retraining) -> Judgement | None:
+    """What the night says by itself; several nights may say more (`aeflow retrain`)."""
+    return None if summary.drift is None else judge_nights((night_of(summary),), rule)
+
+
+def _code_map(flags: Path, exemplars: Exemplars | None, *, pictured: int) -> Markup | None:
+    """The flags among the normal items; None where the detector keeps none, or nothing was flagged."""
+    columns = ["item", "entity", "pipeline", "severity", "signature"]
+    numbered = enumerate(flag_rows(flags, columns, limit=_MAPPED), start=1)
+    rows = [(number, row) for number, row in numbered if row["signature"]]
+    if exemplars is None or not exemplars.names or not rows:
+        return None
+    places = exemplars.places(np.array([row["signature"] for _, row in rows]))
+    marks = [
+        Mark(
+            number if number <= pictured else 0,
+            f"flag {number}, {row['item'] or row['entity'] or row['pipeline']}, severity {row['severity']:.0f}",
+            place,
+        )
+        for (number, row), place in zip(rows, places, strict=True)
+    ]
+    label = f"Map of the codes of {len(exemplars.names)} normal items and {counted(len(marks), 'flag')}"
+    normal = exemplars.places(exemplars.signatures)
+    return Markup(code_map(normal, marks, label=label))  # noqa: S704 - the map escapes
 
 
 def _by_entity(flags: Path) -> list[dict[str, Any]]:
     """The entities with most flags: name, flags, highest severity, share of the largest count."""
     counts: Counter[str] = Counter()
     highest: dict[str, float] = {}
-    with pq.ParquetFile(flags, pre_buffer=False) as file:
-        for batch in file.iter_batches(columns=["entity", "severity"]):
-            for row in batch.to_pylist():
-                counts[row["entity"]] += 1
-                highest[row["entity"]] = max(row["severity"], highest.get(row["entity"], 0.0))
+    for row in flag_rows(flags, ["entity", "severity"]):
+        counts[row["entity"]] += 1
+        highest[row["entity"]] = max(row["severity"], highest.get(row["entity"], 0.0))
     most = max(counts.values(), default=1)
     ranked = sorted(counts, key=lambda name: (-counts[name], -highest[name], name))[:_ENTITIES]
     return [

@@ -4,19 +4,25 @@ import base64
 import hashlib
 import re
 import shutil
+from datetime import UTC, datetime
 from html.parser import HTMLParser
 from itertools import pairwise
 from types import SimpleNamespace
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from aeflow.config import Retraining
+from aeflow.detector.exemplars import Exemplars
 from aeflow.exceptions import IntegrityError
 from aeflow.report.build import build_report
 from aeflow.report.html import REPORT_FILE, PageOptions
-from aeflow.report.promise import make_promise
-from aeflow.report.summary import ChecksOutcome, FailedCheck, Grade
+from aeflow.report.night import night_of
+from aeflow.report.promise import Moved, make_promise
+from aeflow.report.summary import ChecksOutcome, DriftSection, FailedCheck, Grade, MovedQuantity, read_summary
+from aeflow.retraining import judge_nights
 from tests.unit.report import samples
 
 BAD = "<script>alert('x')</script>"
@@ -187,9 +193,101 @@ def test_an_image_flag_shows_original_expectation_and_differences(images):
     assert "40 % of the error" in shown.text
 
 
+def exemplars(count=30):
+    """Normal digits with signatures that are the image itself, halved."""
+    pictures = samples.digits(count)
+    signatures = pictures.reshape(count, -1)[:, ::1].astype(np.float32)
+    axes = np.zeros((2, signatures.shape[1]), dtype=np.float32)
+    axes[0, 20], axes[1, 30] = 1, 1
+    names = tuple(f"normal/{i}.png" for i in range(count))
+    return Exemplars(names, signatures, axes, tuple(samples.png(p) for p in pictures))
+
+
+def add_columns(folder, **columns):
+    """Fill columns of the stored flags."""
+    flags = pq.read_table(folder / "flags.parquet")
+    for name, values in columns.items():
+        place = flags.schema.get_field_index(name)
+        field = flags.schema.field(place)
+        flags = flags.set_column(place, field, pa.array(values, field.type))
+    pq.write_table(flags, folder / "flags.parquet")
+
+
+def test_an_image_flag_stands_beside_the_normal_images_most_like_it(images):
+    folder, rows = images
+    known = exemplars()
+    like = [known.nearest(known.signatures[k], 3) for k in (4, 4, 9)]
+    add_columns(folder, neighbours=like, signature=[known.signatures[k].tolist() for k in (4, 4, 9)])
+    shown = page(folder, rows, options=PageOptions(exemplars=known))
+    labels = [e.attrs["aria-label"] for e in shown.all("svg")]
+    assert sum(label.startswith("The normal image") for label in labels) == 9
+    pictures = [e.attrs["id"] for e in shown.all("image") if e.attrs.get("id", "").startswith("n")]
+    assert len(pictures) == len(set(pictures)) == len({one["item"] for flag in like for one in flag})
+    assert "0.00 apart" in shown.text
+
+
+def test_the_map_shows_the_flags_among_normal_items(images):
+    folder, rows = images
+    known = exemplars()
+    add_columns(folder, signature=[known.signatures[k].tolist() for k in (1, 2, 3)])
+    shown = page(folder, rows, options=PageOptions(exemplars=known))
+    assert [e.attrs["href"] for e in shown.all("a") if "aria-label" in e.attrs] == ["#f3", "#f2", "#f1"]
+    assert len(shown.all("circle", **{"class": "dot"})) == 30
+    assert "Flags among normal items" not in page(folder, rows).text
+
+
+def test_a_suppressed_flag_is_listed_apart_with_its_reason_and_has_no_card(images):
+    folder, rows = images
+    until = datetime(2027, 1, 2, tzinfo=UTC)
+    add_columns(
+        folder,
+        suppressed=[False, True, False],
+        suppressed_by=[None, "other", "third"],
+        suppressed_reason=[None, BAD, "like third, by ann"],
+        suppressed_until=[None, until, until],
+    )
+    shown = page(folder, rows)
+    assert len(shown.all("article")) == 2
+    (aside,) = re.findall(r'<section id="suppressed".*?</section>', shown.html, re.DOTALL)
+    assert "&lt;script&gt;" in aside
+    assert "2027-01-02 00:00" in aside
+    assert len(shown.all("script")) == 1
+    assert "Downgraded like third, by ann" in shown.text
+
+
+def test_the_drift_of_the_night_is_shown_with_what_it_says(series):
+    folder, rows = series
+    moved = MovedQuantity(
+        name=BAD, ks=0.4, psi=0.3, wasserstein=1.0, median=2.0, p_value=1e-9, entities=1, leads=0.2
+    )
+    still = moved.model_copy(update={"name": "change", "entities": 0})
+    drift = DriftSection(inputs=(moved, still), latent=(), entities=2, moved_entities=1, new_entities=0)
+    shown = page(folder, rows, drift=drift)
+    head = shown.text[: shown.text.index("Flags, most severe first")]
+    judged = judge_nights((night_of(read_summary(folder)),), Retraining())
+    assert judged.outcome.replace("_", " ") in head
+    assert "2 channels and 0 directions" in shown.text
+    assert "1 has moved" in shown.text
+    assert len(shown.all("script")) == 1
+    assert "Not measured" in page(folder, rows).text
+
+
+def test_a_promise_that_is_not_kept_is_told_above_the_flags(series):
+    folder, rows = series
+    moved = (Moved(expected_share=0.1, came_share=0.5, p_value=1e-6),)
+    promise = make_promise("false_flags_per_batch", 1, kept=False, moved=moved, flags_by_chance=(0, 3))
+    shown = page(folder, rows, promise=promise)
+    head = shown.text[: shown.text.index("Flags, most severe first")]
+    assert "Not kept" in head
+    assert "(0 to 3 by chance)" in head
+    assert '<p class="alert">Promise not kept' in shown.html
+
+
 def test_every_picture_has_words(series):
     shown = page(*series)
-    assert all(e.attrs.get("role") == "img" and e.attrs.get("aria-label") for e in shown.all("svg"))
+    assert all(
+        e.attrs.get("role") in {"img", "group"} and e.attrs.get("aria-label") for e in shown.all("svg")
+    )
     headings = [int(e.tag[1]) for e in shown.elements if re.fullmatch("h[1-6]", e.tag)]
     assert headings[0] == 1
     assert all(after - before <= 1 for before, after in pairwise(headings))

@@ -217,8 +217,8 @@ def test_a_composite_whose_predictions_weigh_nothing_learns_the_reconstruction(c
     trained(alone, x[:, :read])
     views = alone.views(x[:, :read])
     # The mean over what counts is summed in another order. The gradient of an L1 penalty is a sign, which
-    # the last bit decides where a number of the code is about 0.
-    tolerance = 1e-3 if code == CODES["sparse"] else 1e-6
+    # the last bit decides where a number of the code is about 0: how the memory lies changes it from run to run.
+    tolerance = 1e-2 if code == CODES["sparse"] else 1e-6
     near = {"rtol": tolerance, "atol": tolerance}
     torch.testing.assert_close(whole.views(x)[: len(views), :, :read], views, **near)
     weights = whole.state_dict()

@@ -287,7 +287,8 @@ def _signatures(table: pa.Table) -> NDArray[np.float32]:
     lists = table.column("signature").combine_chunks()
     sizes = np.asarray(pc.fill_null(pc.list_value_length(lists), 0))
     found = np.full((len(table), int(sizes.max(initial=0))), np.nan, np.float32)
-    found[sizes > 0] = np.asarray(pc.list_flatten(lists)).reshape(-1, found.shape[1])
+    if found.size:
+        found[sizes > 0] = np.asarray(pc.list_flatten(lists)).reshape(-1, found.shape[1])
     return found
 
 

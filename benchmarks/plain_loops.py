@@ -53,7 +53,7 @@ def items_in_memory(
     assert isinstance(detector.normal, SeriesNormal)
     inputs = next(iter(iter_series(intake.rows_path, pipeline.prepare, detector.normal.cadences)))
     codes = detector.normal.codes(inputs.entities)[inputs.grid_entity]
-    scaled = network_input(detector.normal.scale.apply(inputs.values, codes))
+    scaled = network_input(detector.network, detector.normal.scale.apply(inputs.values, codes))
     return Windows.of(scaled, inputs.observed, inputs.ends[:count], inputs.window, torch.device("cpu"))[:]
 
 

@@ -109,6 +109,7 @@ _VARIANTS = (
     _series("lstm, variational", "lstm", code=_variational()),
     _series("conv1d", "conv1d", code_size=_CODE),
     _series("attention", "attention", code_size=_CODE),
+    _series("autoregression", "autoregression"),
 )
 
 

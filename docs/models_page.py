@@ -21,6 +21,7 @@ WHEN = {
     "lstm": "Windows of some tens of points whose order matters; task prediction where the next points matter most.",
     "conv1d": "Long windows, which it sees whole: on heartbeats it finds more than an LSTM, and as much with every seed.",
     "attention": "Windows in which far points depend on each other, if several times the cost of the others is no matter.",
+    "autoregression": "Several channels that hang together, in windows of a few points: fitted in a second, and with `scoring.distance: mahalanobis` and smoothing it found more in a plant than any network tried.",
     "pca": "First of all, and as the yardstick: fitted in a second, and what does not beat it is not worth its cost.",
 }
 

@@ -224,7 +224,9 @@ def _some_items(task: SideTask, staged: Intake) -> Iterator[tuple[torch.Tensor, 
     if isinstance(prepare, SeriesPrepare):
         assert isinstance(normal, SeriesNormal)
         for rows in iter_series(staged.rows_path, prepare, normal.cadences):
-            for windows in scaled_windows(normal, rows, device=task.device, chunk_items=chunk_items):
+            for windows in scaled_windows(
+                normal, task.detector.network, rows, device=task.device, chunk_items=chunk_items
+            ):
                 yield windows
                 done += len(windows[0])
                 if done >= _LOOKED_AT:

@@ -90,7 +90,9 @@ def _restored(
     begin = 0
     names = _window_names(inputs)
     chunk_items = task.config.compute.chunk_items
-    for x, observed in scaled_windows(normal, inputs, device=torch.device("cpu"), chunk_items=chunk_items):
+    for x, observed in scaled_windows(
+        normal, task.detector.network, inputs, device=torch.device("cpu"), chunk_items=chunk_items
+    ):
         seen, told, trivial = x, observed, x
         if corruptions:
             spoiled = [

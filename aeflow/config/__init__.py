@@ -15,6 +15,7 @@ from aeflow.config.load import dump_json, find_config, json_schema, load_config
 from aeflow.config.models import (
     BASELINE,
     Attention,
+    Autoregression,
     Conv1d,
     Conv2d,
     Dense,
@@ -61,6 +62,7 @@ __all__ = [
     "EPOCH_UNITS_US",
     "NOTICE_KINDS",
     "Attention",
+    "Autoregression",
     "BatchRule",
     "Calibration",
     "Channel",

@@ -213,6 +213,16 @@ class Attention(Section):
         return self
 
 
+class Autoregression(Section):
+    """Linear vector autoregression: the last point of a window from those before it."""
+
+    kinds: ClassVar[tuple[Kind, ...]] = ("series",)
+
+    family: Literal["autoregression"] = "autoregression"
+    ridge: float = Field(default=1.0, ge=0)
+    """How much the coefficients are held back: as much as so many windows without any relation would."""
+
+
 class Pca(Section):
     """Principal components with residual (Q) and latent (T2) statistics: the linear baseline."""
 
@@ -226,7 +236,7 @@ class Pca(Section):
 
 
 Model = Annotated[
-    Dense | Stacked | Conv2d | Resnet | Feature | Padim | Lstm | Conv1d | Attention | Pca,
+    Dense | Stacked | Conv2d | Resnet | Feature | Padim | Lstm | Conv1d | Attention | Autoregression | Pca,
     Field(discriminator="family"),
 ]
 

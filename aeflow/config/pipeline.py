@@ -26,6 +26,8 @@ from aeflow.config.stages import (
     Training,
 )
 
+_OF_SERIES = ("points", "distance", "smooth_points", "baseline_points", "baseline_quantile")
+"""Keys of `scoring` that say nothing of images."""
 _SERIES_ERRORS: tuple[ErrorKind, ...] = ("mse", "mae", "huber")
 
 
@@ -112,6 +114,7 @@ class PipelineConfig(Section):
             msg = f"model.family {self.model.family} takes {' or '.join(self.model.kinds)}, not {self.kind}"
             raise ValueError(msg)
         self._check_training()
+        self._check_scoring()
         self._check_window()
         self._check_batch_rule()
         unknown = sorted(set(self.checks.limits) - set(self.channels))
@@ -134,6 +137,13 @@ class PipelineConfig(Section):
                 raise ValueError(msg)
         if self.training.loss == "bce" and getattr(self.model, "output", "sigmoid") != "sigmoid":
             msg = "training.loss bce needs an output in 0..1: set model.output to sigmoid"
+            raise ValueError(msg)
+
+    def _check_scoring(self) -> None:
+        usual = Scoring()
+        changed = [key for key in _OF_SERIES if getattr(self.scoring, key) != getattr(usual, key)]
+        if self.kind == "images" and changed:
+            msg = f"scoring.{changed[0]} is for series, not for images"
             raise ValueError(msg)
 
     def _check_window(self) -> None:

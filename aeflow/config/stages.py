@@ -13,6 +13,9 @@ ErrorKind = Literal["mse", "mae", "huber", "bce", "ssim", "ms_ssim"]
 """How far what is expected lies from what came; see `aeflow.models.errors`."""
 
 
+_FEWEST_BASELINE_POINTS = 16
+
+
 class Checks(Section):
     """What is fit to score, and when a whole batch is not."""
 
@@ -73,6 +76,10 @@ class SeriesPrepare(Section):
     a longer gap ends the segment, and no window crosses it."""
     window_points: int = Field(default=32, ge=2, le=4096)
     """Points that the network sees at once; the last of them is scored."""
+    scale: Literal["robust", "deviation"] = "robust"
+    """What each channel of an entity is divided by. robust: its interquartile range, which outliers in the
+    history do not move; deviation: its standard deviation, which does justice to a channel that stands still
+    most of the time and moves at others."""
     train_stride_points: int = Field(default=1, ge=1)
     """Every how many points a training window begins. Scoring always takes every point."""
 
@@ -114,6 +121,31 @@ class Scoring(Section):
 
     error: ErrorKind | None = None
     """The error that is scored, one of those of `training.loss`. None: that very one."""
+    points: Literal["last", "window"] = "last"
+    """Series: last: a score is of what was not expected of a window's last point; window: of all of its points,
+    so that an odd shape counts as a whole, and is found as long as the window holds it."""
+    distance: Literal["channels", "mahalanobis"] = "channels"
+    """Series: channels: the errors of the channels, each in units of its own spread; mahalanobis: of what
+    channels usually err together, too, so that one that leaves the others counts for more."""
+    smooth_points: int = Field(default=1, ge=1, le=1000)
+    """Series: a score is the mean of those of so many grid points, the last of them its own. Of a fault that
+    lasts little is lost, noise is averaged out. 1: none."""
+    baseline_points: int = Field(default=0, ge=0, le=100_000)
+    """Series: scores are taken against the level they had at so many grid points before, for entities whose
+    usual scores wander. So much of the past is scored again with each batch, and a fault that lasts half of
+    it is taken for normal in the end. 0: they are taken as they are."""
+    baseline_quantile: float = Field(default=0.5, gt=0, lt=1)
+    """Series: that level is this quantile of them."""
+
+    @model_validator(mode="after")
+    def _options_fit_together(self) -> Self:
+        if 0 < self.baseline_points < _FEWEST_BASELINE_POINTS:
+            msg = f"scoring.baseline_points must be 0 or at least {_FEWEST_BASELINE_POINTS}, not {self.baseline_points}"
+            raise ValueError(msg)
+        if self.points == "window" and self.distance == "mahalanobis":
+            msg = "scoring.distance mahalanobis is of a window's last point: set scoring.points to last"
+            raise ValueError(msg)
+        return self
 
 
 class Calibration(Section):

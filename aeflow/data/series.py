@@ -35,8 +35,9 @@ class SeriesInputs:
     """Some rows of a batch, on the grid, with the windows that score them.
 
     values, observed: `(L, C)` float32 and bool, in the channel's unit, NaN where nothing is known.
-    grid_entity: `(L,)` int32 into `entities`.
-    ends: `(N,)` int64 into L: the last point of each window.
+    grid_entity: `(L,)` int32 into `entities`. grid_slot: `(L,)` int64 number of the grid point.
+    ends: `(N,)` int64 into L: the last point of each window; those of rows before the batch as well, where it
+        was asked for so many.
     row_window: `(R,)` int64 into N, or -1 where the row has no whole window before it.
     row_entity: `(R,)` int32; row_time_us: `(R,)` int64; row_slot: `(R,)` int64 number of the grid point.
     row_values: `(R, C)` float32 as they came.
@@ -47,6 +48,7 @@ class SeriesInputs:
     values: NDArray[np.float32]
     observed: NDArray[np.bool_]
     grid_entity: NDArray[np.int32]
+    grid_slot: NDArray[np.int64]
     ends: NDArray[np.int64]
     row_window: NDArray[np.int64]
     row_entity: NDArray[np.int32]
@@ -89,11 +91,17 @@ def learn_cadences(rows: Path, prepare: SeriesPrepare) -> Cadences:
 
 
 def iter_series(
-    rows: Path, prepare: SeriesPrepare, cadences: Cadences, *, chunk_rows: int = 32_768
+    rows: Path,
+    prepare: SeriesPrepare,
+    cadences: Cadences,
+    *,
+    chunk_rows: int = 32_768,
+    look_back: int = 0,
 ) -> Iterator[SeriesInputs]:
     """The staged rows of a batch as chunks of about `chunk_rows` rows, in the order of the file.
 
-    Each row that is not context comes exactly once. No value depends on `chunk_rows`.
+    Each row that is not context comes exactly once. No value depends on `chunk_rows`. Of `look_back` grid
+    points before the first row of a chunk the windows come too, as far as their rows are there.
     """
     pieces: list[tuple[str, _Piece]] = []
     pending: tuple[str, _Piece] | None = None  # the entity whose rows may go on
@@ -108,14 +116,14 @@ def iter_series(
                 ready_rows += pending[1].time_us.size
             pending = (entity, piece)
         if ready_rows + pending[1].new_rows >= chunk_rows:
-            now, later = pending[1].cut(prepare, cadences.of(entity))
+            now, later = pending[1].cut(prepare, cadences.of(entity), look_back)
             if pieces or now.new_rows:
-                yield _inputs([*pieces, (entity, now)], prepare, cadences)
+                yield _inputs([*pieces, (entity, now)], prepare, cadences, look_back)
             pieces, pending, ready_rows = [], (entity, later), 0
     if pending is not None:
         pieces.append(pending)
     if pieces:
-        yield _inputs(pieces, prepare, cadences)
+        yield _inputs(pieces, prepare, cadences, look_back)
 
 
 @dataclass(frozen=True)
@@ -140,13 +148,13 @@ class _Piece:
             np.concatenate([self.context, other.context]),
         )
 
-    def cut(self, prepare: SeriesPrepare, cadence: Cadence) -> tuple[_Piece, _Piece]:
+    def cut(self, prepare: SeriesPrepare, cadence: Cadence, look_back: int) -> tuple[_Piece, _Piece]:
         """What can be scored now, and what must wait: the rows of the last grid point (more rows of
         it may come), preceded by the context that they and all later rows need."""
         slots = cadence.slots(self.time_us, prepare.resample)
         last = int(slots[-1])
         ready = int(np.searchsorted(slots, last))
-        reach = context_points(prepare)
+        reach = context_points(prepare) + look_back
         keep = int(np.searchsorted(slots, last - reach))
         context = self.context[keep:].copy()
         context[: ready - keep] = True
@@ -287,10 +295,12 @@ def _ending_at(
         yield entity, replace(part, context=context)
 
 
-def _inputs(pieces: list[tuple[str, _Piece]], prepare: SeriesPrepare, cadences: Cadences) -> SeriesInputs:
+def _inputs(
+    pieces: list[tuple[str, _Piece]], prepare: SeriesPrepare, cadences: Cadences, look_back: int = 0
+) -> SeriesInputs:
     window = prepare.window_points
     channels = pieces[0][1].values.shape[1]
-    values, observed, grid_entity, ends = [], [], [], []
+    values, observed, grid_entity, grid_slot, ends = [], [], [], [], []
     row_window, row_entity, row_time, row_slot, row_values = [], [], [], [], []
     points = windows = 0
     for code, (entity, piece) in enumerate(pieces):
@@ -300,12 +310,16 @@ def _inputs(pieces: list[tuple[str, _Piece]], prepare: SeriesPrepare, cadences: 
         # One window for each grid point that stands for a new row and has a whole window before it.
         wanted = np.zeros(grid.slot.size, dtype=bool)
         wanted[grid.point_of_row[new]] = True
+        if look_back and new.any():
+            before = grid.point_of_row[~new]
+            wanted[before[grid.slot[before] >= grid.slot[wanted.argmax()] - look_back]] = True
         wanted &= grid.has_window(window)
         number = np.where(wanted, windows + np.cumsum(wanted) - 1, -1)
 
         values.append(grid.values)
         observed.append(grid.observed)
         grid_entity.append(np.full(grid.slot.size, code, dtype=np.int32))
+        grid_slot.append(grid.slot)
         ends.append(points + np.flatnonzero(wanted))
         row_window.append(number[grid.point_of_row[new]])
         row_entity.append(np.full(int(new.sum()), code, dtype=np.int32))
@@ -320,6 +334,7 @@ def _inputs(pieces: list[tuple[str, _Piece]], prepare: SeriesPrepare, cadences: 
         values=_stack(values, (0, channels), np.float32),
         observed=_stack(observed, (0, channels), np.bool_),
         grid_entity=_stack(grid_entity, (0,), np.int32),
+        grid_slot=_stack(grid_slot, (0,), np.int64),
         ends=_stack(ends, (0,), np.int64),
         row_window=_stack(row_window, (0,), np.int64),
         row_entity=_stack(row_entity, (0,), np.int32),

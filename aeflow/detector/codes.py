@@ -51,18 +51,23 @@ def encode_windows(
     chunk_items: int,
 ) -> NDArray[np.float32]:
     """The codes `(N, D)` of the windows of `inputs`; nothing depends on `chunk_items`."""
-    windows = scaled_windows(normal, inputs, device=device, chunk_items=chunk_items)
+    windows = scaled_windows(normal, network, inputs, device=device, chunk_items=chunk_items)
     with torch.inference_mode():
         codes = [_numbers(network.encode(x, observed)) for x, observed in windows]
     return np.concatenate([np.empty((0, network.code_size), dtype=np.float32), *codes])
 
 
 def scaled_windows(
-    normal: SeriesNormal, inputs: SeriesInputs, *, device: torch.device, chunk_items: int
+    normal: SeriesNormal,
+    network: Autoencoder,
+    inputs: SeriesInputs,
+    *,
+    device: torch.device,
+    chunk_items: int,
 ) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
     """The windows `(B, T, C)` of a chunk as the network takes them, and what was observed of them."""
     entity = normal.codes(inputs.entities)[inputs.grid_entity]
-    values = network_input(normal.scale.apply(inputs.values, entity))
+    values = network_input(network, normal.scale.apply(inputs.values, entity))
     windows = Windows.of(values, inputs.observed, inputs.ends, inputs.window, device)
     for begin in range(0, len(windows), chunk_items):
         yield windows[begin : begin + chunk_items]
@@ -92,7 +97,7 @@ def usual_codes(
     assert isinstance(normal, SeriesNormal)
     grid = history.grid
     points = items[:, np.newaxis] + np.arange(1 - window, 1)
-    scaled = network_input(normal.scale.apply(grid.values[points], grid.entity[items]))
+    scaled = network_input(network, normal.scale.apply(grid.values[points], grid.entity[items]))
     x, observed = torch.from_numpy(scaled), torch.from_numpy(grid.observed[points])
 
     def encode(portion: slice) -> NDArray[np.float32]:

@@ -25,6 +25,7 @@ from aeflow.detector.image_scores import (
 )
 from aeflow.detector.series_scores import SeriesNormal, WindowScores, score_series
 from aeflow.exceptions import DetectorError
+from aeflow.numerics.trailing import look_back_points
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -101,7 +102,13 @@ class Detector:
         """Score of the last point of every window of `inputs`, float32, higher is more abnormal."""
         assert isinstance(self.normal, SeriesNormal)
         return score_series(
-            self.normal, self.network, inputs, self.config.error, device=device, chunk_items=chunk_items
+            self.normal,
+            self.network,
+            inputs,
+            self.config.error,
+            self.config.scoring,
+            device=device,
+            chunk_items=chunk_items,
         )
 
     def score_images(self, pixels: ImageArrays, *, device: torch.device, chunk_items: int) -> ArrayScores:
@@ -142,6 +149,14 @@ class Detector:
             )
 
     @property
+    def look_back(self) -> int:
+        """How many grid points before a point its score hangs on by their scores; 0: by no other's."""
+        if not isinstance(self.normal, SeriesNormal):
+            return 0
+        scoring = self.config.scoring
+        return look_back_points(scoring.smooth_points, scoring.baseline_points)
+
+    @property
     def context(self) -> Context:
         """How far before a batch the first of its scores looks back."""
         if not isinstance(self.normal, SeriesNormal):
@@ -149,7 +164,7 @@ class Detector:
         assert isinstance(self.config.prepare, SeriesPrepare)
         cadences = self.normal.cadences
         longest = max(c.step_us for c in [cadences.default, *cadences.known.values()])
-        return Context(context_points(self.config.prepare), longest / 1e6)
+        return Context(context_points(self.config.prepare) + self.look_back, longest / 1e6)
 
 
 def _differences(trained: PipelineConfig, configured: PipelineConfig) -> list[tuple[str, object, object]]:

@@ -119,7 +119,7 @@ def window_codes(
 ) -> NDArray[np.float32]:
     """The codes `(N, D)` of some windows of a chunk, by their numbers `(N,)`."""
     codes = normal.codes(inputs.entities)[inputs.grid_entity]
-    scaled = network_input(normal.scale.apply(inputs.values, codes))
+    scaled = network_input(network, normal.scale.apply(inputs.values, codes))
     return _encode_ends(network, scaled, inputs.observed, inputs.ends[chosen], inputs.window, device)
 
 
@@ -152,7 +152,7 @@ def _of_series(
     window = config.item_shape[0]
     ends = grid.window_ends(window, part=np.ones(len(grid.values), dtype=bool), inside=False)
     ends = ends[spread_over(ends, ends.size / (2 * CODED_ITEMS))]
-    codes = _encode_ends(network, network_input(scaled), grid.observed, ends, window, device)
+    codes = _encode_ends(network, network_input(network, scaled), grid.observed, ends, window, device)
     directions, of_codes = _learn_codes(codes, block[ends])
     return DriftReference(config.channels, None, inputs, directions, of_codes)
 

@@ -5,6 +5,7 @@ Every detector that is compared meets the same data and, by the seed, the same f
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, get_args
 
 import numpy as np
@@ -91,12 +92,15 @@ def _series_scores(
         values, observed = grid.values[stretch], grid.observed[stretch]
         reach = np.arange(stretch.start, stretch.stop) - np.maximum(grid.segment_start[stretch], first)
         length = detector.config.prepare.window_points  # type: ignore[union-attr]
-        held_out = np.arange(stretch.start, stretch.stop) >= points[0]
-        ends = np.flatnonzero((reach >= length - 1) & held_out & grid.has_row[stretch])
+        index = np.arange(stretch.start, stretch.stop)
+        scorable = (reach >= length - 1) & grid.has_row[stretch]
+        looked_at = np.flatnonzero(scorable & (index >= points[0] - detector.look_back))
+        ends = np.flatnonzero(scorable & (index >= points[0]))
+        score = partial(_scores, detector, grid.entities[code], observed, grid.slot[stretch], looked_at)
         name = grid.entities[code]
         own = detector.normal.codes((name,))
         scale = detector.normal.scale.scale[own[0]]
-        clean.append(_scores(detector, name, values, observed, ends, device))
+        clean.append(score(values, ends, device))
         for number, fault in enumerate(get_args(SeriesFault)):
             if len(values) - (ends[0] if len(ends) else len(values)) <= _FAULT_POINTS or (
                 fault == "channel_swap" and values.shape[1] < 2
@@ -115,18 +119,21 @@ def _series_scores(
             whole = values.copy()
             whole[ends[0] :] = faulty
             touched = np.asarray(mask.any(axis=1))[ends - ends[0]]
-            planted.append(_scores(detector, name, whole, observed, ends[touched], device))
+            planted.append(score(whole, ends[touched], device))
     return np.concatenate(clean), np.concatenate(planted)
 
 
 def _scores(
     detector: Detector,
     entity: str,
-    values: NDArray[np.float32],
     observed: NDArray[np.bool_],
+    slot: NDArray[np.int64],
+    looked_at: NDArray[np.int64],
+    values: NDArray[np.float32],
     ends: NDArray[np.int64],
     device: torch.device,
 ) -> NDArray[np.float32]:
+    """Of the windows that end at `ends`, which are some of those that have to be looked at for them."""
     nothing = np.empty(0, dtype=np.int64)
     inputs = SeriesInputs(
         entities=(entity,),
@@ -134,7 +141,8 @@ def _scores(
         values=values,
         observed=observed,
         grid_entity=np.zeros(len(values), dtype=np.int32),
-        ends=ends,
+        grid_slot=slot,
+        ends=looked_at,
         row_window=nothing,
         row_entity=nothing.astype(np.int32),
         row_time_us=nothing,
@@ -143,5 +151,5 @@ def _scores(
     )
     score = detector.score_series(
         inputs, device=device, chunk_items=detector.config.compute.chunk_items
-    ).score
+    ).score[np.isin(looked_at, ends)]
     return score[~np.isnan(score)]

@@ -58,6 +58,8 @@ def _as_inputs(windows: np.ndarray) -> SeriesInputs:
         values=flat,
         observed=~np.isnan(flat),
         grid_entity=np.zeros(len(flat), dtype=np.int32),
+        # So far apart that none looks back on another.
+        grid_slot=np.arange(len(flat)) + np.repeat(np.arange(count) * 2**32, window),
         ends=np.arange(1, count + 1) * window - 1,
         row_window=nothing,
         row_entity=nothing.astype(np.int32),

@@ -15,23 +15,35 @@ import torch
 from aeflow.config import SeriesPrepare
 from aeflow.data.series import Cadences, HistoryGrid, history_grid, learn_cadences
 from aeflow.data.splits import CALIBRATION, TEST, TRAIN, VALIDATION, split_time, stretches
-from aeflow.detector.series_scores import Residuals, SeriesNormal, Windows, network_input, residuals
+from aeflow.detector.series_scores import (
+    Residuals,
+    SeriesNormal,
+    Windows,
+    level_before,
+    network_input,
+    point_scores,
+    residuals,
+    smoothed,
+)
 from aeflow.exceptions import DetectorError
 from aeflow.models.catalog import build
 from aeflow.numerics.calibration import Calibration, fit_calibration
-from aeflow.numerics.reconstruction_error import fit_spread, series_scores
-from aeflow.numerics.scaling import fit_robust_scale
+from aeflow.numerics.reconstruction_error import fit_spread, limited_ratio
+from aeflow.numerics.scaling import fit_deviation_scale, fit_robust_scale
+from aeflow.numerics.trailing import fit_usual_level, look_back_points
+from aeflow.numerics.whitening import fit_whitening
 from aeflow.training.items import WindowItems
 from aeflow.training.loop import TrainingResult, fit_network
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
     from pathlib import Path
 
     from numpy.typing import NDArray
 
     from aeflow.config import Model, PipelineConfig
     from aeflow.models.autoencoder import Autoencoder
+    from aeflow.numerics.scaling import RobustScale
     from aeflow.training.loop import Progress
 
 # With fewer calibration scores of its own an entity's tail is a guess; it shares the pooled one.
@@ -89,16 +101,12 @@ def fit_series(
     """
     assert isinstance(config.prepare, SeriesPrepare)
     grid, window = history.grid, config.prepare.window_points
-    entities = len(grid.entities)
-    in_train = history.part == TRAIN
-    scale = fit_robust_scale(
-        np.where(grid.observed & in_train[:, None], grid.values, np.nan), grid.entity, entities
-    )
+    scale = _fit_scale(config, history)
     scaled = scale.apply(grid.values, grid.entity)
 
     ends = {code: _ends(config, history, code) for code in (TRAIN, VALIDATION, CALIBRATION, TEST)}
-    flat = network_input(scaled)
     network = build(model, config.item_shape, seed=config.seed)
+    flat = network_input(network, scaled)
     result = fit_network(
         network,
         WindowItems(flat, grid.observed, ends[TRAIN], window),
@@ -112,37 +120,85 @@ def fit_series(
     )
     network.eval()
 
-    def found(part: int) -> Residuals:
-        return residuals(
-            network,
-            scaled,
-            grid.observed,
-            ends[part],
-            window,
-            config.error,
-            device=device,
-            chunk_items=config.compute.chunk_items,
-        )
-
-    held_out = found(VALIDATION)
-    spread = fit_spread(held_out.residual, held_out.observed, grid.entity[ends[VALIDATION]], entities)
-
-    def scores(part: int) -> NDArray[np.float32]:
-        seen = found(part)
-        score, _ = series_scores(
-            seen.residual, seen.observed, spread[grid.entity[ends[part]]], extra=seen.latent
-        )
-        return score
-
-    calibration_scores = scores(CALIBRATION)
-    entity = grid.entity[ends[CALIBRATION]]
-    slot = grid.slot[ends[CALIBRATION]]
-    calibration, own = _calibrations(config, calibration_scores, items_per_batch, grid.entities, entity, slot)
-    normal = SeriesNormal(grid.entities, history.cadences, scale, spread)
+    scored = _scored(config, history, ends)
+    found = residuals(
+        network,
+        scaled,
+        grid.observed,
+        scored,
+        window,
+        config.error,
+        device=device,
+        chunk_items=config.compute.chunk_items,
+        points=config.scoring.points,
+    )
+    part, entity, slot = history.part[scored], grid.entity[scored], grid.slot[scored]
+    held_out = part == VALIDATION
+    normal, score = _fit_normal(config, history, scale, found, held_out, entity, slot)
+    of_it = part == CALIBRATION
+    calibration, own = _calibrations(
+        config, score[of_it], items_per_batch, grid.entities, entity[of_it], slot[of_it]
+    )
     shown = Windows.of(flat, grid.observed, _spread_out(ends[VALIDATION], _SAMPLES), window, device)[:]
     with torch.inference_mode():
         samples = shown[0].cpu().numpy(), network.views(*shown).mean(dim=0).float().cpu().numpy()
-    return SeriesFit(normal, network, calibration, own, result, calibration_scores, scores(TEST), samples)
+    return SeriesFit(normal, network, calibration, own, result, score[of_it], score[part == TEST], samples)
+
+
+def _fit_scale(config: PipelineConfig, history: SeriesHistory) -> RobustScale:
+    """The scale of the part that trains."""
+    assert isinstance(config.prepare, SeriesPrepare)
+    grid, in_train = history.grid, history.part == TRAIN
+    fit = fit_robust_scale if config.prepare.scale == "robust" else fit_deviation_scale
+    known = np.where(grid.observed & in_train[:, None], grid.values, np.nan)
+    return fit(known, grid.entity, len(grid.entities))
+
+
+def _scored(
+    config: PipelineConfig, history: SeriesHistory, ends: Mapping[int, NDArray[np.int64]]
+) -> NDArray[np.int64]:
+    """Ends of the windows to score, sorted: those of the held-out parts, and of the training part those that
+    the first of them look back to."""
+    held_out = [ends[code] for code in (VALIDATION, CALIBRATION, TEST)]
+    reach = look_back_points(config.scoring.smooth_points, config.scoring.baseline_points)
+    if not reach:
+        return np.sort(np.concatenate(held_out))
+    assert isinstance(config.prepare, SeriesPrepare)
+    grid = history.grid
+    every = grid.window_ends(config.prepare.window_points, part=history.part == TRAIN, inside=False)
+    first = np.full(len(grid.entities), np.iinfo(np.int64).max)
+    for of_part in held_out:
+        np.minimum.at(first, grid.entity[of_part], grid.slot[of_part])
+    near = grid.slot[every] >= first[grid.entity[every]] - reach
+    return np.sort(np.concatenate([every[near], *held_out]))
+
+
+def _fit_normal(
+    config: PipelineConfig,
+    history: SeriesHistory,
+    scale: RobustScale,
+    found: Residuals,
+    held_out: NDArray[np.bool_],
+    entity: NDArray[np.int32],
+    slot: NDArray[np.int64],
+) -> tuple[SeriesNormal, NDArray[np.float32]]:
+    """What is usual of the residuals, learnt from the `held_out` of them `(N,)`, and the scores `(N,)` of all
+    by it."""
+    grid, scoring = history.grid, config.scoring
+    entities = len(grid.entities)
+    of_those = found.residual[held_out], found.observed[held_out], entity[held_out]
+    spread = fit_spread(*of_those, entities)
+    whitening = None
+    if scoring.distance == "mahalanobis":
+        in_spreads = limited_ratio(of_those[0], spread[of_those[2]])
+        whitening = fit_whitening(in_spreads, *of_those[1:], entities)
+    score, contributions = point_scores(found, spread, whitening, entity)
+    score, _ = smoothed(scoring, score, contributions, entity, slot)
+    usual = np.ones(entities + 1, dtype=np.float32)
+    if scoring.baseline_points:
+        usual = fit_usual_level(score[held_out], of_those[2], entities, scoring.baseline_quantile)
+        score = score / level_before(scoring, score, entity, slot, usual[entity])
+    return SeriesNormal(grid.entities, history.cadences, scale, spread, usual, whitening), score
 
 
 def _spread_out(ends: NDArray[np.int64], count: int) -> NDArray[np.int64]:

@@ -1,14 +1,14 @@
 """Scores of series windows: what the network did not expect of each window's last point.
 
-A score looks back only: the window that ends at a point decides it, so where a batch ends changes
-nothing. Legend: N windows, T points, C channels, L grid points, E entities, G kinds of views of a network
+A score looks back only: the window that ends at a point decides it, and where so configured the scores of the
+entity before it; so where a batch ends changes nothing. Legend: N windows, T points, C channels, L grid points, E entities, G kinds of views of a network
 (`Autoencoder.view_kinds`; mostly 1).
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import torch
@@ -16,19 +16,17 @@ import torch
 from aeflow.detector.side_by_side import map_portions
 from aeflow.models.errors import error_map
 from aeflow.numerics.expected_band import tolerance
-from aeflow.numerics.reconstruction_error import series_scores
+from aeflow.numerics.reconstruction_error import limited_ratio, series_scores
+from aeflow.numerics.trailing import moving_baseline, trailing_mean
+from aeflow.numerics.whitening import whiten
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from aeflow.config import ErrorKind
+    from aeflow.config import ErrorKind, Scoring
     from aeflow.data.series import Cadences, SeriesInputs
     from aeflow.models.autoencoder import Autoencoder
     from aeflow.numerics.scaling import RobustScale
-
-# The network sees no value beyond so many robust deviations: far outside what it learnt, its output
-# says nothing. The error is taken against the value itself, so a large fault keeps a large score.
-_INPUT_LIMIT = 8.0
 
 
 @dataclass(frozen=True)
@@ -37,12 +35,18 @@ class SeriesNormal:
 
     entities: the names behind the rows of `scale` and `spread`; their last row serves new entities.
     spread: `(E + 1, G C)` float32, root mean square of the held-out residuals in scaled units.
+    usual_level: `(E + 1,)` float32, what scores usually are before they are taken against a level of the
+        entity's own past; see `numerics.trailing`.
+    whitening: `(E + 1, G C, G C)` float32, of residuals in units of their spread; None where channels are
+        taken each by itself.
     """
 
     entities: tuple[str, ...]
     cadences: Cadences
     scale: RobustScale
     spread: NDArray[np.float32]
+    usual_level: NDArray[np.float32]
+    whitening: NDArray[np.float32] | None = None
 
     def codes(self, names: tuple[str, ...]) -> NDArray[np.int64]:
         """Row of each entity in `scale` and `spread`; -1, the last row, for new ones."""
@@ -51,12 +55,12 @@ class SeriesNormal:
 
     def tolerance(self, entity: str, score: float, error: ErrorKind) -> NDArray[np.float32]:
         """Half the width of the expected band of each channel of an entity, `(C,)` in the channel's unit,
-        where `score` is at the cut; of several kinds of views the mean."""
+        where `score` is at the cut and its entity's level is the usual one; of several kinds of views the mean."""
         (code,) = self.codes((entity,))
         scale = self.scale.scale[code]
         kinds = self.spread[code].reshape(-1, scale.size)
         assert error in ("mse", "mae", "huber")  # which the config makes sure of
-        of_kinds = [tolerance(score, spread, scale, error) for spread in kinds]
+        of_kinds = [tolerance(score * self.usual_level[code], one, scale, error) for one in kinds]
         return np.asarray(np.mean(of_kinds, axis=0), dtype=np.float32)
 
 
@@ -71,11 +75,12 @@ class WindowScores:
 
 @dataclass(frozen=True)
 class Residuals:
-    """Of the last point of each window, in scaled units: residual and the additive parts of the latent
-    statistic, each `(N, G C)` float32; reconstruction `(N, C)` float32; observed `(N, G C)` bool. Columns
+    """Of each window, in scaled units: residual and the additive parts of the latent statistic, each `(N, G C)`
+    float32; reconstruction `(N, C)` float32, of the last point; observed `(N, G C)` bool. Columns
     are the channels for the first kind of views, then for the next: each kind has a spread of its own,
     lest the largest errors drown the others. The square of a residual is the error: where that is not the
-    square of a difference, the residual is its signed root."""
+    square of a difference, the residual is its signed root. It is that of the last point, or of all the points
+    of the window the root of their mean error."""
 
     residual: NDArray[np.float32]
     reconstruction: NDArray[np.float32]
@@ -83,9 +88,11 @@ class Residuals:
     observed: NDArray[np.bool_]
 
 
-def network_input(scaled: NDArray[np.float32]) -> NDArray[np.float32]:
-    """What the network sees of scaled values with NaN where nothing is known: limited, NaN as 0."""
-    return np.nan_to_num(np.clip(scaled, -_INPUT_LIMIT, _INPUT_LIMIT), nan=0.0).astype(np.float32)
+def network_input(network: Autoencoder, scaled: NDArray[np.float32]) -> NDArray[np.float32]:
+    """What the network sees of scaled values with NaN where nothing is known: limited, NaN as 0. The error is
+    taken against the value itself, so a large fault keeps a large score."""
+    limit = network.input_limit
+    return np.nan_to_num(np.clip(scaled, -limit, limit), nan=0.0).astype(np.float32)
 
 
 def residuals(
@@ -98,30 +105,41 @@ def residuals(
     *,
     device: torch.device,
     chunk_items: int,
+    points: Literal["last", "window"] = "last",
 ) -> Residuals:
-    """Run the windows that end at `ends` `(N,)` of the flat grid `(L, C)` through the network."""
+    """Run the windows that end at `ends` `(N,)` of the flat grid `(L, C)` through the network. points: of a
+    window that are compared with what was expected."""
     channels, kinds = scaled.shape[1], network.view_kinds
     if ends.size == 0:
         nothing = np.empty((0, kinds * channels), dtype=np.float32)
         return Residuals(nothing, nothing[:, :channels], None, nothing.astype(bool))
-    windows = Windows.of(network_input(scaled), observed, ends, window, device)
+    windows = Windows.of(network_input(network, scaled), observed, ends, window, device)
+    came = None
+    if points == "window":
+        came = Windows.of(np.nan_to_num(scaled).astype(np.float32), observed, ends, window, device)
 
-    def view(portion: slice) -> tuple[torch.Tensor, torch.Tensor | None]:
+    def view(portion: slice) -> tuple[torch.Tensor, torch.Tensor | None, torch.Tensor | None]:
         x, mask = windows[portion]
         parts = network.latent_contributions(x, mask)
+        views = network.views(x, mask)
         return (
-            network.views(x, mask)[:, :, -1].float().cpu(),
+            views[:, :, -1].float().cpu(),
             None if parts is None else (parts.sum(dim=1) / network.code_size).float().cpu(),
+            None if came is None else _window_roots(error, *came[portion], views, kinds).cpu(),
         )
 
     found = map_portions(view, ends.size, chunk_items, device)
-    views = torch.cat([last for last, _ in found], dim=1)
-    latent = [parts.numpy() for _, parts in found if parts is not None]
-    seen = observed[ends]
-    residual = [
-        np.where(seen, _signed_root(error, scaled[ends], kind), np.float32(0)).astype(np.float32)
-        for kind in views.chunk(kinds)
-    ]
+    views = torch.cat([last for last, _, _ in found], dim=1)
+    latent = [parts.numpy() for _, parts, _ in found if parts is not None]
+    if came is None:
+        seen = observed[ends]
+        residual = [
+            np.where(seen, _signed_root(error, scaled[ends], kind), np.float32(0)).astype(np.float32)
+            for kind in views.chunk(kinds)
+        ]
+    else:
+        seen = _any_before(observed, ends, window)
+        residual = [torch.cat([roots for _, _, roots in found if roots is not None]).numpy()]
     return Residuals(
         np.hstack(residual),
         views.mean(dim=0).numpy(),
@@ -130,11 +148,31 @@ def residuals(
     )
 
 
+def _window_roots(
+    error: ErrorKind, came: torch.Tensor, mask: torch.Tensor, views: torch.Tensor, kinds: int
+) -> torch.Tensor:
+    """The root of the mean error of windows `(B, T, C)` over their observed points, for each kind of views
+    `(V, B, T, C)`: `(B, G C)` float32, 0 where nothing was observed."""
+    seen = mask.sum(dim=1).clamp_min(1)
+    roots = []
+    for kind in views.chunk(kinds):
+        mean = torch.stack([error_map(error, view, came) for view in kind]).mean(dim=0)
+        roots.append(((mean * mask).sum(dim=1) / seen).sqrt())
+    return torch.cat(roots, dim=1).float()
+
+
+def _any_before(observed: NDArray[np.bool_], ends: NDArray[np.int64], window: int) -> NDArray[np.bool_]:
+    """Whether each channel was observed at any point of the windows that end at `ends`, `(N, C)`."""
+    last = np.maximum.accumulate(np.where(observed, np.arange(len(observed))[:, None], -1), axis=0)
+    found: NDArray[np.bool_] = last[ends] > (ends - window)[:, None]
+    return found
+
+
 def _signed_root(
     error: ErrorKind, values: NDArray[np.float32], views: torch.Tensor
 ) -> NDArray[np.floating[Any]]:
     """The root of the mean error of `values` `(N, C)` against each view `(V, N, C)`, with the sign of the
-    difference. Against the values as they came, not as the network saw them: see `_INPUT_LIMIT`."""
+    difference. Against the values as they came, not as the network saw them: see `network_input`."""
     difference: NDArray[np.floating[Any]] = values - views.mean(dim=0).numpy()
     if error == "mse" and len(views) == 1:
         return difference
@@ -187,11 +225,13 @@ def score_series(
     network: Autoencoder,
     inputs: SeriesInputs,
     error: ErrorKind,
+    scoring: Scoring,
     *,
     device: torch.device,
     chunk_items: int,
 ) -> WindowScores:
-    """Score every window of `inputs`; nothing depends on `chunk_items` or on the other windows."""
+    """Score every window of `inputs`; nothing depends on `chunk_items` or on other windows, except on those
+    that end at the points before it that `scoring` looks back to."""
     codes = normal.codes(inputs.entities)
     grid_codes = codes[inputs.grid_entity]
     scaled = normal.scale.apply(inputs.values, grid_codes)
@@ -204,10 +244,55 @@ def score_series(
         error,
         device=device,
         chunk_items=chunk_items,
+        points=scoring.points,
     )
     of_window = grid_codes[inputs.ends]
-    score, contributions = series_scores(
-        found.residual, found.observed, normal.spread[of_window], extra=found.latent
-    )
+    score, contributions = point_scores(found, normal.spread, normal.whitening, of_window)
     contributions = contributions.reshape(-1, network.view_kinds, scaled.shape[1]).sum(axis=1)
+    entity, slot = inputs.grid_entity[inputs.ends], inputs.grid_slot[inputs.ends]
+    score, contributions = smoothed(scoring, score, contributions, entity, slot)
+    if scoring.baseline_points:
+        level = level_before(scoring, score, entity, slot, normal.usual_level[of_window])
+        score, contributions = score / level, contributions / level[:, None]
     return WindowScores(score, contributions, normal.scale.invert(found.reconstruction, of_window))
+
+
+def point_scores(
+    found: Residuals,
+    spread: NDArray[np.float32],
+    whitening: NDArray[np.float32] | None,
+    code: NDArray[np.integer[Any]],
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Scores `(N,)` and contributions `(N, G C)` of windows of the entities `code` `(N,)`, each by itself."""
+    if whitening is None:
+        return series_scores(found.residual, found.observed, spread[code], extra=found.latent)
+    in_spreads = np.where(found.observed, limited_ratio(found.residual, spread[code]), np.float32(0))
+    independent = whiten(in_spreads, whitening, code)
+    return series_scores(independent, found.observed, np.ones_like(independent), extra=found.latent)
+
+
+def smoothed(
+    scoring: Scoring,
+    score: NDArray[np.float32],
+    contributions: NDArray[np.float32],
+    entity: NDArray[np.integer[Any]],
+    slot: NDArray[np.int64],
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Scores and contributions, averaged over the last grid points of their entity."""
+    if scoring.smooth_points == 1:
+        return score, contributions
+    together = trailing_mean(np.column_stack([score, contributions]), entity, slot, scoring.smooth_points)
+    return together[:, 0], together[:, 1:]
+
+
+def level_before(
+    scoring: Scoring,
+    score: NDArray[np.float32],
+    entity: NDArray[np.integer[Any]],
+    slot: NDArray[np.int64],
+    usual: NDArray[np.float32],
+) -> NDArray[np.float32]:
+    """The level `(N,)` that scores are taken against."""
+    return moving_baseline(
+        score, entity, slot, usual, points=scoring.baseline_points, quantile=scoring.baseline_quantile
+    )

@@ -74,6 +74,9 @@ def save(detector: Detector, folder: Path) -> None:
     }
     if isinstance(normal, SeriesNormal):
         arrays |= {"scale.center": normal.scale.center, "scale.scale": normal.scale.scale}
+        arrays["usual_level"] = normal.usual_level
+        if normal.whitening is not None:
+            arrays["whitening"] = normal.whitening
         facts["entities"] = list(normal.entities)
         facts["cadences"] = {
             "known": {name: [c.step_us, c.phase_us] for name, c in normal.cadences.known.items()},
@@ -169,6 +172,8 @@ def _normal(facts: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> Ser
         cadences=Cadences(known, Cadence(*facts["cadences"]["default"])),
         scale=RobustScale(arrays["scale.center"], arrays["scale.scale"]),
         spread=arrays["spread"],
+        usual_level=arrays.get("usual_level", np.ones(len(arrays["spread"]), dtype=np.float32)),
+        whitening=arrays.get("whitening"),
     )
 
 

@@ -62,6 +62,7 @@ class Autoencoder(nn.Module, ABC):
     code_size: int
     options: str = ""
     view_kinds: int = 1
+    input_limit: float = 8.0
     loss_weight: Tensor | None
 
     def __init__(self) -> None:

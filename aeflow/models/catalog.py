@@ -11,6 +11,7 @@ from aeflow import config
 from aeflow.exceptions import InputError
 from aeflow.models.attention import AttentionAutoencoder
 from aeflow.models.autoencoder import Autoencoder, ClosedForm
+from aeflow.models.autoregression import Autoregression
 from aeflow.models.conv1d import Conv1dAutoencoder
 from aeflow.models.conv2d import Conv2dAutoencoder
 from aeflow.models.dense import DenseAutoencoder
@@ -41,6 +42,7 @@ class Family:
         | config.Lstm
         | config.Conv1d
         | config.Attention
+        | config.Autoregression
         | config.Pca
     ]
     network: Callable[[Any, tuple[int, ...]], Autoencoder]
@@ -61,6 +63,7 @@ CATALOG: dict[str, Family] = {
     "lstm": Family(config.Lstm, LstmAutoencoder),
     "conv1d": Family(config.Conv1d, Conv1dAutoencoder),
     "attention": Family(config.Attention, AttentionAutoencoder),
+    "autoregression": Family(config.Autoregression, Autoregression),
     "pca": Family(config.Pca, Pca),
 }
 

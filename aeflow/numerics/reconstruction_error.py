@@ -50,10 +50,7 @@ def series_scores(
     if not (spread > 0).all():
         msg = f"spread must be positive, got {int((~(spread > 0)).sum())} values that are not"
         raise InputError(msg)
-    # In float32 and in place: this runs over every cell of a batch, and should cost less than the network.
-    with np.errstate(over="ignore"):
-        parts: NDArray[np.float32] = np.divide(residual, spread, dtype=np.float32)
-    np.clip(parts, -_LARGEST_RATIO, _LARGEST_RATIO, out=parts)
+    parts = limited_ratio(residual, spread)
     np.square(parts, out=parts)
     n_observed = observed.sum(axis=1)
     parts /= np.maximum(n_observed, 1).astype(np.float32)[:, np.newaxis]
@@ -64,6 +61,16 @@ def series_scores(
     scores = parts.sum(axis=1, dtype=np.float64)
     scores[n_observed == 0] = np.nan
     return scores.astype(np.float32), parts
+
+
+def limited_ratio(
+    residual: NDArray[np.floating[Any]], spread: NDArray[np.floating[Any]]
+) -> NDArray[np.float32]:
+    """`residual / spread`, float32, no larger than what has a finite square."""
+    # In float32 and in place: this runs over every cell of a batch, and should cost less than the network.
+    with np.errstate(over="ignore"):
+        ratio: NDArray[np.float32] = np.divide(residual, spread, dtype=np.float32)
+    return np.clip(ratio, -_LARGEST_RATIO, _LARGEST_RATIO, out=ratio)
 
 
 def fit_spread(

@@ -14,6 +14,8 @@ from aeflow.exceptions import InputError
 from aeflow.numerics.shapes import expect_entities, expect_shape
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from numpy.typing import NDArray
 
 _NORMAL_IQR = 1.349
@@ -96,6 +98,27 @@ def fit_robust_scale(
     Raises:
         InputError: wrong shapes or codes, no rows at all, or an infinite value.
     """
+    return _fit_scale(values, entity, n_entities, _center_and_scale)
+
+
+def fit_deviation_scale(
+    values: NDArray[np.floating[Any]], entity: NDArray[np.integer[Any]], n_entities: int
+) -> RobustScale:
+    """As `fit_robust_scale`, but mean and standard deviation: a channel that stands still most of the time and
+    leaps at others keeps leaps of a few units. Outliers in the history widen it.
+
+    Raises:
+        InputError: as there.
+    """
+    return _fit_scale(values, entity, n_entities, _mean_and_deviation)
+
+
+def _fit_scale(
+    values: NDArray[np.floating[Any]],
+    entity: NDArray[np.integer[Any]],
+    n_entities: int,
+    measure: Callable[[NDArray[np.floating[Any]]], tuple[NDArray[np.float64], NDArray[np.float64]]],
+) -> RobustScale:
     expect_shape("values", values, (None, None))
     expect_shape("entity", entity, values.shape[:1])
     expect_entities(entity, n_entities)
@@ -106,7 +129,7 @@ def fit_robust_scale(
         msg = f"values must be finite or NaN, got {int(np.isinf(values).sum())} infinities"
         raise InputError(msg)
 
-    pooled_center, pooled_scale = _center_and_scale(values)
+    pooled_center, pooled_scale = measure(values)
     pooled_center = np.where(np.isnan(pooled_center), 0.0, pooled_center)
     pooled_scale = np.where(pooled_scale > 0, pooled_scale, 1.0)
 
@@ -119,7 +142,7 @@ def fit_robust_scale(
         rows = values[order[bounds[code] : bounds[code + 1]]]
         if rows.shape[0] == 0:
             continue
-        own_center, own_scale = _center_and_scale(rows)
+        own_center, own_scale = measure(rows)
         center[code] = np.where(np.isnan(own_center), pooled_center, own_center)
         scale[code] = np.where(own_scale > 0, own_scale, pooled_scale)
     expect_shape("scale", scale, (n_entities + 1, n_channels))
@@ -141,6 +164,23 @@ def _center_and_scale(values: NDArray[np.floating[Any]]) -> tuple[NDArray[np.flo
         n = np.maximum(count[narrow], 1)
         mean = deviation.sum(axis=0) / n
         scale[narrow] = np.sqrt((np.where(valid, deviation - mean, 0.0) ** 2).sum(axis=0) / n)
+    return center, np.where(scale > still, scale, 0.0)
+
+
+def _mean_and_deviation(
+    values: NDArray[np.floating[Any]],
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Mean and standard deviation of each channel, as `_center_and_scale` gives median and scale."""
+    known = ~np.isnan(values)
+    count = known.sum(axis=0)
+    n = np.maximum(count, 1)
+    # Around a value of the channel, lest the squares of a far center drown a small spread.
+    around = np.where(known.any(axis=0), values[np.argmax(known, axis=0), np.arange(values.shape[1])], 0.0)
+    away = np.where(known, values - around, 0.0).astype(np.float64)
+    mean = away.sum(axis=0) / n
+    scale = np.sqrt((np.where(known, away - mean, 0.0) ** 2).sum(axis=0) / n)
+    center = np.where(count > 0, around + mean, np.nan)
+    still = np.maximum(np.finfo(np.float32).eps * np.abs(center), np.finfo(np.float32).tiny)
     return center, np.where(scale > still, scale, 0.0)
 
 

@@ -167,7 +167,11 @@ class Examination:
         some = replace(inputs, ends=inputs.ends[chosen])
         begin = 0
         for x, observed in scaled_windows(
-            normal, some, device=self.device, chunk_items=self.config.compute.chunk_items
+            normal,
+            self.detector.network,
+            some,
+            device=self.device,
+            chunk_items=self.config.compute.chunk_items,
         ):
             with torch.inference_mode():
                 found = self.detector.network(x, observed)

@@ -114,6 +114,7 @@ def _one_window(entity: str, values: NDArray[np.float32], max_gap: int) -> Serie
         values=np.where(bridged, held, np.nan).astype(np.float32),
         observed=observed,
         grid_entity=np.zeros(len(values), dtype=np.int32),
+        grid_slot=np.arange(len(values)),
         ends=np.array([len(values) - 1]),
         row_time_us=np.zeros(1, dtype=np.int64),
         row_values=values[-1:],

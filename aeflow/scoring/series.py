@@ -145,7 +145,8 @@ def score_rows(
     prepare = detector.config.prepare
     assert isinstance(prepare, SeriesPrepare)
     assert isinstance(detector.normal, SeriesNormal)
-    for inputs in one_ahead(iter_series(intake.rows_path, prepare, detector.normal.cadences)):
+    chunks = iter_series(intake.rows_path, prepare, detector.normal.cadences, look_back=detector.look_back)
+    for inputs in one_ahead(chunks):
         found = detector.score_series(inputs, device=device, chunk_items=chunk_items)
         window = np.maximum(inputs.row_window, 0)
         channels = inputs.row_values.shape[1]

@@ -96,10 +96,24 @@ def flow():
     return header, lines
 
 
-@pytest.fixture(scope="module", params=["lstm", "pca"])
+SERIES = {
+    "lstm": ({"family": "lstm", "hidden_size": 8, "code_size": 3}, {}),
+    "pca": ({"family": "pca"}, {}),
+    "autoregression-against-its-past": (
+        {"family": "autoregression"},
+        {"distance": "mahalanobis", "smooth_points": 5, "baseline_points": 48},
+    ),
+    "pca-of-whole-windows": (
+        {"family": "pca"},
+        {"points": "window", "smooth_points": 3, "baseline_points": 40, "baseline_quantile": 0.9},
+    ),
+}
+
+
+@pytest.fixture(scope="module", params=SERIES)
 def series(request, flow, tmp_path_factory):
     folder = tmp_path_factory.mktemp(request.param)
-    family = {"lstm": {"family": "lstm", "hidden_size": 8, "code_size": 3}, "pca": {"family": "pca"}}
+    model, scoring = SERIES[request.param]
     header, lines = flow
     write_csv(folder / "data", header, [lines])
     config = PipelineConfig.model_validate(
@@ -110,8 +124,9 @@ def series(request, flow, tmp_path_factory):
             "history": {"first": "2022-W14", "last": "2022-W16"},
             "split": {"train": 0.5, "validation": 0.1, "calibration": 0.3, "test": 0.1},
             "prepare": {"kind": "series", "cadence_seconds": 3600, "window_points": 12},
-            "model": family[request.param],
+            "model": model,
             "training": {"epochs": 2},
+            "scoring": scoring,
             "calibration": {"false_flags_per_batch": 1},
         }
     ).at(folder)

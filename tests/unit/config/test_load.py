@@ -45,6 +45,11 @@ def changed(base: dict, path: str, value: object) -> dict:
     return content
 
 
+def test_what_scores_of_series_look_back_to_is_refused_for_images(tmp_path):
+    with pytest.raises(ConfigError, match="smooth_points is for series"):
+        load_config(written(tmp_path, changed(IMAGES, "scoring.smooth_points", 5)))
+
+
 def test_a_config_is_loaded_with_the_folder_its_paths_start_from(tmp_path):
     config = load_config(written(tmp_path, SERIES))
     assert config.folder == tmp_path
@@ -64,6 +69,8 @@ def test_a_config_is_loaded_with_the_folder_its_paths_start_from(tmp_path):
         ("model.family", "lstn", "lstm"),
         ("batch.time_zone", "Berlin", "IANA time zone"),
         ("split", {"train": 0.5}, "must be 1"),
+        ("scoring.baseline_points", 5, "0 or at least 16"),
+        ("scoring", {"points": "window", "distance": "mahalanobis"}, "set scoring.points to last"),
         ("checks.limits", {"flow": [3, 1]}, "low < high"),
         ("checks.limits", {"fluw": [0, 1]}, "no channels of"),
         ("calibration", {}, "exactly one promise"),

@@ -144,3 +144,55 @@ def test_a_fault_shows_in_the_channel_where_it_is(composite):
     after = fitted.score_series(replace(inputs, values=values), device=CPU, chunk_items=1000)
     assert after.score[point] > 10 * np.nanmax(before.score)
     assert after.contributions[point].argmax() == 1
+
+
+def test_the_error_of_a_whole_window_counts_all_its_observed_points():
+    values = np.random.default_rng(0).standard_normal((50, 2)).astype(np.float32)
+    observed = np.ones(values.shape, dtype=bool)
+    observed[20, 0] = observed[30:40, 1] = False
+    ends = np.arange(3, len(values))
+    found = residuals(
+        TwoKinds(), values, observed, ends, 4, "mse", device=CPU, chunk_items=7, points="window"
+    )
+    for row, end in enumerate(ends):
+        for channel in range(2):
+            part, seen = values[end - 3 : end + 1, channel], observed[end - 3 : end + 1, channel]
+            assert found.observed[row, channel] == found.observed[row, 2 + channel] == seen.any()
+            expected = np.sqrt((part[seen] ** 2).mean()) if seen.any() else 0.0
+            assert found.residual[row, channel] == pytest.approx(expected, rel=1e-5)
+            assert found.residual[row, 2 + channel] == pytest.approx(expected / 100, rel=1e-3, abs=1e-6)
+
+
+def test_a_detector_that_looks_back_scores_alike_after_it_was_saved(composite, tmp_path):
+    trained, _ = composite
+    values = trained.config.model_dump(mode="json")
+    values["model"] = {"family": "autoregression"}
+    values["prepare"] |= {"scale": "deviation", "window_points": 3}
+    values["scoring"] = {"distance": "mahalanobis", "smooth_points": 4, "baseline_points": 32}
+    config = PipelineConfig.model_validate(values).at(trained.config.folder)
+    intake = take_in_training(config, tmp_path / "history")
+    fitted = fit(config, config.model, prepare(config, intake, batches=["2026-01-01"]), device=CPU).detector
+    assert fitted.look_back == 3 + 32 + 2
+    assert fitted.context.points == fitted.look_back + 8
+    staged = take_in(config, "2026-01-02", tmp_path / "night", context=fitted.context)
+    inputs = next(
+        iter_series(staged.rows_path, config.prepare, fitted.normal.cadences, look_back=fitted.look_back)
+    )
+    before = fitted.score_series(inputs, device=CPU, chunk_items=1000)
+    np.testing.assert_allclose(before.contributions.sum(axis=1), before.score, rtol=1e-5)
+    detectors.save(fitted, tmp_path / "saved")
+    after = detectors.load(tmp_path / "saved").score_series(inputs, device=CPU, chunk_items=9)
+    np.testing.assert_allclose(after.score, before.score, rtol=1e-5)
+
+
+def test_scores_against_the_past_are_about_one_on_normal_data(composite, tmp_path):
+    """And their calibration was fitted to such scores, not to those of single points."""
+    trained, _ = composite
+    values = trained.config.model_dump(mode="json")
+    values["model"] = {"family": "autoregression"}
+    values["scoring"] = {"smooth_points": 10, "baseline_points": 64}
+    config = PipelineConfig.model_validate(values).at(trained.config.folder)
+    intake = take_in_training(config, tmp_path / "history")
+    found = fit(config, config.model, prepare(config, intake, batches=["2026-01-01"]), device=CPU)
+    assert 0.5 < np.nanmedian(found.calibration_scores) < 2
+    assert found.detector.calibration.n == np.isfinite(found.calibration_scores).sum()

@@ -374,7 +374,12 @@ def build_report(
         detector_version=ref.version,
         rows_in=staged.rows_in,
         quarantined=dict(sorted(quarantined.items())),
-        promise=promise_of(detector.calibration, scores.drift, scores.false_flags_range),
+        promise=promise_of(
+            detector.calibration,
+            scores.drift,
+            scores.false_flags_range,
+            beyond_chance=scores.beyond_chance,
+        ),
         start=staged.start,
         end=staged.end,
         checks=ChecksOutcome(

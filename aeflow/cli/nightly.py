@@ -190,6 +190,6 @@ def _report_folder(config: Path, batch: str | None) -> Path:
 
 def _print_outcome(done: ScoredBatch) -> None:
     print(done.sentence())
-    if done.promise.not_kept:
-        print(f"  {done.promise.not_kept}")
+    if done.promise.moved_in_words:
+        print(f"  {done.promise.moved_in_words}")
     print(f"  {'report' if done.changed else 'unchanged'}: {done.folder / 'report.html'}")

@@ -44,8 +44,8 @@ def print_report(summary: Summary, folder: Path) -> None:
     if summary.promise.flags_by_chance is not None:
         low, high = summary.promise.flags_by_chance
         print(f"  Came: {counted(summary.flags, 'flag')}; by chance alone {low} to {high} (95 %).")
-    if summary.promise.not_kept:
-        print(f"  {summary.promise.not_kept}")
+    if summary.promise.moved_in_words:
+        print(f"  {summary.promise.moved_in_words}")
     for grade in summary.grades:
         if grade.grade != "HIGH":
             where = f" in {', '.join(grade.entities)}" if any(grade.entities) else ""

@@ -2,24 +2,12 @@
 
 from __future__ import annotations
 
-from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from aeflow.cli.arguments import ConfigArgument, JsonOption, open_pipeline
-
-if TYPE_CHECKING:
-    from aeflow.review.trends import Tally
-
-
-class Groups(StrEnum):
-    """What flags are counted for."""
-
-    NIGHT = "night"
-    MODEL = "model"
-    ENTITY = "entity"
 
 
 def add_commands(app: typer.Typer) -> None:
@@ -119,9 +107,6 @@ def verdicts(
     reviewer: Annotated[
         str | None, typer.Option(help="Who said it, where a row names nobody. Default: who is logged in.")
     ] = None,
-    by: Annotated[
-        Groups | None, typer.Option("--by", help="Flags and precision of each night, model or entity.")
-    ] = None,
     json: JsonOption = False,
 ) -> None:
     """Take in what people said of flags, give it out, and tell how far the review is."""
@@ -135,10 +120,8 @@ def verdicts(
     if export is not None:
         done["exported"] = export_verdicts(path, export)
     state = count_reviewed(path)
-    groups = _tallies(path, by) if by is not None else []
     if json:
-        told = {"by": [tally.to_json() for tally in groups]} if by is not None else {}
-        print_json(state.to_json() | done | told)
+        print_json(state.to_json() | done)
         return
     if "imported" in done:
         new = done["imported"]
@@ -146,39 +129,6 @@ def verdicts(
     if "exported" in done:
         print(f"{done['exported']} rows in {export}. Fill in `verdict` and give it back with --import.")
     print(state.sentence())
-    if by is not None:
-        _print_tallies(by, groups)
-
-
-def _tallies(config: Path, by: Groups) -> list[Tally]:
-    from aeflow.backlog import paths_of
-    from aeflow.review import trends
-    from aeflow.review.board import Board
-
-    tallied = {
-        Groups.NIGHT: trends.by_night,
-        Groups.MODEL: trends.by_version,
-        Groups.ENTITY: trends.by_entity,
-    }
-    return list(tallied[by](Board(paths_of(config)).now()))
-
-
-def _print_tallies(by: Groups, tallies: list[Tally]) -> None:
-    from aeflow.cli.output import print_table
-
-    names = ["flags", "true", "false", "unsure", "disputed", "open", "suppressed"]
-    rows = []
-    for tally in tallies:
-        told = tally.to_json()
-        shares = [told[name] for name in ("precision", "precision_low", "precision_high")]
-        rows.append(
-            [
-                told["name"],
-                *(told[name] for name in names),
-                *("" if s is None else f"{s:.2f}" for s in shares),
-            ]
-        )
-    print_table([str(by), *names, "precision", "from", "to"], rows)
 
 
 def _user() -> str:

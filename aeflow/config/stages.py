@@ -159,6 +159,9 @@ class Calibration(Section):
     """The promise: at most this many false flags (images or events) are expected in a batch."""
     false_discovery_rate: float | None = Field(default=None, gt=0, lt=1)
     """The promise: at most this share of the flags of a batch is false (Benjamini-Hochberg)."""
+    storey: bool = False
+    """With false_discovery_rate: estimate from each batch how many of its items are normal (Storey). Finds
+    more where much of a batch is abnormal, and the same where little is."""
     items_per_batch: float | None = Field(default=None, gt=0)
     """How many images or rows a batch is expected to hold. None: as many as those of the history."""
     merge_gap_points: int = Field(default=3, ge=0)
@@ -173,6 +176,9 @@ class Calibration(Section):
     def _one_promise(self) -> Self:
         if (self.false_flags_per_batch is None) == (self.false_discovery_rate is None):
             msg = "give exactly one promise: false_flags_per_batch or false_discovery_rate"
+            raise ValueError(msg)
+        if self.storey and self.false_discovery_rate is None:
+            msg = "storey belongs to a false_discovery_rate; with false_flags_per_batch leave it out"
             raise ValueError(msg)
         return self
 

@@ -148,6 +148,7 @@ def fit_images(
         rule=promise.rule,
         false_flags_per_batch=promise.false_flags_per_batch,
         false_discovery_rate=promise.false_discovery_rate,
+        storey=promise.storey,
         items_per_batch=items_per_batch,
         group=_group_codes(history, np.unique(history.item[history.part == CALIBRATION])),
     )

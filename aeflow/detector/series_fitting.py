@@ -266,6 +266,7 @@ def _fit(
         rule=promise.rule,
         false_flags_per_batch=promise.false_flags_per_batch,
         false_discovery_rate=promise.false_discovery_rate,
+        storey=promise.storey,
         items_per_batch=items_per_batch,
         sequence=(entity, slot),
         judged_p_values=judged,

@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 import numpy as np
 
 from aeflow.exceptions import InputError
+from aeflow.numerics.cross_fitting import cross_fitted_events, uneven
 from aeflow.numerics.dependence import fit_design_effects
-from aeflow.numerics.false_discovery import benjamini_hochberg_cut
+from aeflow.numerics.false_discovery import STOREY_LEVEL, benjamini_hochberg_cut, storey_null_share
 from aeflow.numerics.p_values import NormalScores, Rule, fit_normal_scores
 from aeflow.numerics.promise import (
     Cut,
@@ -53,6 +54,7 @@ class Calibration:
         says so. None with a false-discovery rate.
     rests_on: the number of independent flags that this is estimated from: the fewer, the less sure.
     together: how many false flags come together; see `promise.Cut`.
+    storey: with a false-discovery rate: the share of normal items is estimated from the batch.
     note: what cannot be promised, why, and what to do; empty if nothing.
     """
 
@@ -66,6 +68,7 @@ class Calibration:
     rests_on: float | None
     together: float | None
     note: str
+    storey: bool = False
 
     @property
     def rule(self) -> Rule:
@@ -92,19 +95,38 @@ class Calibration:
         expected = self.expected_false_flags_per_batch * items / self.items_per_batch
         return count_interval(expected, self.rests_on, self.together)
 
+    def beyond_chance(self, items: int, flags: int, flagged_items: int) -> bool:
+        """Whether among `items` there are more flags than chance explains, or more flagged items: a flood of
+        points may well be one event. With a false-discovery rate any flag is."""
+        most = self.count_interval(items)
+        if most is None:
+            return flags > 0
+        of_items = count_interval(
+            self.alpha * items, self.normal.independent_flags(self.alpha), self.normal.unit
+        )
+        return flags > most[1] or flagged_items > of_items[1]
+
     def p_values(self, scores: NDArray[np.floating[Any]]) -> NDArray[np.float64]:
         """The chance of a score at least this high on normal data, `(N,)`; see `NormalScores.p_values`."""
         return self.normal.p_values(scores)
 
-    def cut(self, p_values: NDArray[np.float64], *, n_tested: int | None = None) -> float:
+    def cut(
+        self, p_values: NDArray[np.float64], *, n_tested: int | None = None, n_above: int | None = None
+    ) -> float:
         """The p-value at or below which items of this batch are flagged.
 
         With a number of false flags it is always `alpha`. With a false-discovery rate it depends on
-        the whole batch; see `benjamini_hochberg_cut` for how to give it only the small p-values.
+        the whole batch; see `benjamini_hochberg_cut` for how to give it only the small p-values. Then
+        `n_above` must be given with `storey`: how many of all are above `STOREY_LEVEL`.
         """
         if self.promise == "false_flags_per_batch":
             return self.alpha
-        return benjamini_hochberg_cut(p_values, self.alpha, n_tested)
+        if not self.storey:
+            return benjamini_hochberg_cut(p_values, self.alpha, n_tested)
+        known = p_values[~np.isnan(p_values)]
+        tested = known.size if n_tested is None else n_tested
+        above = int((known > STOREY_LEVEL).sum()) if n_above is None else n_above
+        return benjamini_hochberg_cut(known, self.alpha, tested, null_share=storey_null_share(above, tested))
 
     def flags(self, p_values: NDArray[np.float64], *, cut: float | None = None) -> NDArray[np.bool_]:
         """Which items are flagged, `(N,)` bool; NaN never is.
@@ -122,7 +144,7 @@ class Calibration:
         ratio = np.log(p_values) / np.log(at)
         return np.asarray(np.clip(50 * ratio, 0, 100), dtype=np.float32)
 
-    def to_json(self) -> dict[str, float | str | None]:
+    def to_json(self) -> dict[str, float | str | bool | None]:
         """Everything but the calibration scores, as plain numbers and text."""
         tail = self.normal.tail
         return {
@@ -136,6 +158,7 @@ class Calibration:
             "rests_on": self.rests_on,
             "together": self.together,
             "note": self.note,
+            "storey": self.storey,
             "n": self.n,
             "tail_start": tail.start if tail else None,
             "tail_share": tail.share if tail else None,
@@ -186,6 +209,7 @@ def fit_calibration(
     false_flags_per_batch: float | None = None,
     false_discovery_rate: float | None = None,
     items_per_batch: float,
+    storey: bool = False,
     group: NDArray[np.integer[Any]] | None = None,
     sequence: tuple[NDArray[np.integer[Any]], NDArray[np.integer[Any]]] | None = None,
     judged_p_values: NDArray[np.float64] | None = None,
@@ -212,6 +236,7 @@ def fit_calibration(
         false_flags_per_batch: the promise, or
         false_discovery_rate: the promise, 0..1; exactly one of both.
         items_per_batch: how many scores a usual batch has, over all entities.
+        storey: with a false-discovery rate, estimate the share of normal items from each batch.
         group: for images, `(n,)` codes of the groups they belong to.
         sequence: for series, `(entity (n,), position (n,))`, the grid index of each score.
         judged_p_values: for series, `(n,)`, `held_out_p_values` of the scores where entities have
@@ -252,7 +277,7 @@ def fit_calibration(
     if promise == "false_discovery_rate":
         note = discovery_note(normal, promised, items_per_batch)
         return Calibration(
-            normal, promise, promised, promised, None, float(items_per_batch), None, None, None, note
+            normal, promise, promised, promised, None, float(items_per_batch), None, None, None, note, storey
         )
     if entity is None or position is None:
         cut = cut_by_share(normal, promised, items_per_batch)
@@ -261,6 +286,9 @@ def fit_calibration(
             p_value = normal.held_out_p_values(of_normal)
         events = Sequence(p_value, entity, position, merge_gap, min_points, rest_points)
         cut = cut_by_events(normal, events, promised, items_per_batch)
+        together = uneven(cross_fitted_events(events, rule, promised, items_per_batch))
+        if together > cut.together:
+            cut = replace(cut, together=together, rests_on=cut.rests_on * cut.together / together)
     return _with_cut(normal, cut, promised, items_per_batch)
 
 

@@ -33,15 +33,14 @@ def design_effect(above: NDArray[np.bool_], block: NDArray[np.integer[Any]]) -> 
         above: `(n,)`, what is counted.
         block: `(n,)` codes; items of one block may depend on each other, those of two do not.
     """
-    _, code = np.unique(block, return_inverse=True)
-    size = np.bincount(code).astype(np.float64)
-    share = float(above.mean())
-    if size.size < 2 or share in {0.0, 1.0}:
-        return 1.0
-    # The linearised ratio estimator: blocks may be of any size.
-    excess = np.bincount(code, weights=above.astype(np.float64)) - share * size
-    variance = float(np.sum(excess**2)) * size.size / (size.size - 1)
-    return max(1.0, variance / (above.size * share * (1 - share)))
+    _, size, found = _counted(above[np.newaxis], block)
+    return float(_effects(size, found)[0])
+
+
+def largest_design_effect(above: NDArray[np.bool_], position: NDArray[np.integer[Any]]) -> float:
+    """The largest design effect of the share `above` `(n,)` over blocks of 1, 2, 4, ... grid points, of
+    which there are at least a dozen."""
+    return float(_largest(above[np.newaxis], position)[0])
 
 
 def fit_design_effects(
@@ -65,20 +64,47 @@ def fit_design_effects(
     if position is None and group is None:
         return np.ones(len(SHARES))
     levels = np.quantile(scores, [1 - share for share in SHARES], method="lower")
+    above = scores > levels[:, np.newaxis]
     if group is not None:
         expect_shape("group", group, scores.shape)
-        return np.array([design_effect(scores > level, group) for level in levels])
+        return _effects(*_counted(above, group)[1:])
     assert position is not None
     expect_shape("position", position, scores.shape)
-    return np.array([largest_design_effect(scores > level, position) for level in levels])
+    return _largest(above, position)
 
 
-def largest_design_effect(above: NDArray[np.bool_], position: NDArray[np.integer[Any]]) -> float:
-    """The largest design effect of the share `above` `(n,)` over blocks of 1, 2, 4, ... grid points, of
-    which there are at least a dozen."""
-    block = position.astype(np.int64) - int(position.min(initial=0))
-    effect = 1.0
-    while np.unique(block).size >= _FEWEST_BLOCKS:
-        effect = max(effect, design_effect(above, block))
-        block = block // 2
-    return effect
+def _largest(above: NDArray[np.bool_], position: NDArray[np.integer[Any]]) -> NDArray[np.float64]:
+    """`largest_design_effect` of each of K rows `(K, n)`."""
+    place, size, found = _counted(above, position)
+    effects = np.ones(len(above))
+    while place.size >= _FEWEST_BLOCKS:
+        effects = np.maximum(effects, _effects(size, found))
+        place = place // 2
+        starts = np.flatnonzero(np.diff(place, prepend=place[0] - 1))
+        place = place[starts]
+        size, found = np.add.reduceat(size, starts), np.add.reduceat(found, starts, axis=1)
+    return effects
+
+
+def _counted(
+    above: NDArray[np.bool_], block: NDArray[np.integer[Any]]
+) -> tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.float64]]:
+    """Distinct blocks `(B,)` from 0 on, items of each, and of K rows `(K, n)` those above `(K, B)`."""
+    place, code = np.unique(block.astype(np.int64), return_inverse=True)
+    size = np.bincount(code).astype(np.float64)
+    found: NDArray[np.float64] = np.array([np.bincount(code, weights=row) for row in above], dtype=np.float64)
+    return place - (place[0] if place.size else 0), size, found
+
+
+def _effects(size: NDArray[np.float64], found: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The design effect of each of K shares `(K, B)` in blocks of `size` `(B,)`; at least 1."""
+    n, blocks = size.sum(), size.size
+    share = found.sum(axis=1) / n if n else np.zeros(len(found))
+    between = share * (1 - share)
+    if blocks < 2 or not between.any():
+        return np.ones(len(found))
+    # The linearised ratio estimator: blocks may be of any size.
+    excess = found - share[:, np.newaxis] * size
+    variance = np.sum(excess**2, axis=1) * blocks / (blocks - 1)
+    told = between > 0
+    return np.where(told, np.maximum(1.0, variance / np.where(told, n * between, 1.0)), 1.0)

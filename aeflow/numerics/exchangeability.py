@@ -76,6 +76,11 @@ class BulkCounts:
         self.n = 0
         self.below: NDArray[np.int64] = np.zeros(len(SHARES), dtype=np.int64)
 
+    @property
+    def above_half(self) -> int:
+        """P-values above 1/2."""
+        return self.n - int(self.below[0])
+
     def add(self, p_values: NDArray[np.float64]) -> None:
         """Take in `(N,)` p-values."""
         ordered = np.sort(p_values[~np.isnan(p_values)])

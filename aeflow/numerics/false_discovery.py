@@ -12,7 +12,28 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
-def benjamini_hochberg_cut(p_values: NDArray[np.float64], rate: float, n_tested: int | None = None) -> float:
+STOREY_LEVEL = 0.5
+"""P-values above this are taken to be those of normal items."""
+
+
+def storey_null_share(n_above: int, n_tested: int) -> float:
+    """The estimated share of normal items in a batch: normal items have p-values above `STOREY_LEVEL` with the
+    chance `1 - STOREY_LEVEL`, abnormal ones hardly ever (Storey, Taylor & Siegmund 2004, with the one more
+    that keeps the rate on few items; for conformal p-values Bates et al. 2023). It may come out above 1, and
+    is left there: cut off at 1, the rate would be broken a little.
+
+    Args:
+        n_above: items of the batch with a p-value above `STOREY_LEVEL`.
+        n_tested: all with a p-value.
+    """
+    if n_tested == 0:
+        return 1.0
+    return (1 + n_above) / (n_tested * (1 - STOREY_LEVEL))
+
+
+def benjamini_hochberg_cut(
+    p_values: NDArray[np.float64], rate: float, n_tested: int | None = None, *, null_share: float = 1.0
+) -> float:
     """The p-value at or below which items are flagged, so that the share of false flags is at most
     `rate` in expectation (Benjamini & Hochberg 1995; for conformal p-values, which share their
     calibration scores, Bates et al. 2023).
@@ -22,10 +43,11 @@ def benjamini_hochberg_cut(p_values: NDArray[np.float64], rate: float, n_tested:
             flagged, those may be left out where `n_tested` says how many there are in all.
         rate: 0..1.
         n_tested: items of the batch that have a p-value; None: those given.
+        null_share: of the items that are normal, where it is estimated.
 
     Returns:
-        `rate * k / n_tested` with the largest k such that k p-values are at or below it. With k = 0 it
-        is `rate / n_tested`, and nothing is flagged; `rate` where nothing was tested.
+        `rate * k / (n_tested * null_share)`, at most `rate`, with the largest k such that k p-values are at
+        or below it. With k = 0 it is that of k = 1, and nothing is flagged; `rate` where nothing was tested.
 
     Raises:
         InputError: `n_tested` is less than the number of p-values given.
@@ -37,9 +59,9 @@ def benjamini_hochberg_cut(p_values: NDArray[np.float64], rate: float, n_tested:
         raise InputError(msg)
     if tested == 0:
         return rate
-    limits = rate * np.arange(1, ordered.size + 1) / tested
+    limits = np.minimum(rate * np.arange(1, ordered.size + 1) / (tested * null_share), rate)
     passing = np.flatnonzero(ordered <= limits)
-    return float(limits[passing[-1]]) if passing.size else rate / tested
+    return float(limits[passing[-1]]) if passing.size else min(rate / (tested * null_share), rate)
 
 
 def adjusted_p_values(p_values: NDArray[np.float64]) -> NDArray[np.float64]:

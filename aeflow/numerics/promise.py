@@ -8,7 +8,7 @@ Legend: n calibration scores.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -85,8 +85,25 @@ class Sequence:
         )
         return ((-level, points, events) for level, points, events in levels)
 
+    def of(self, chosen: NDArray[np.bool_]) -> Sequence:
+        """Some of the points."""
+        return replace(
+            self,
+            p_value=self.p_value[chosen],
+            entity=self.entity[chosen],
+            position=self.position[chosen],
+        )
+
+    def events(self, alpha: float) -> int:
+        """The number of events at the cut `alpha`."""
+        return int(self._first_of_events(alpha).sum())
+
     def together(self, alpha: float) -> float:
         """How many events at the cut `alpha` come together."""
+        return largest_design_effect(self._first_of_events(alpha), self.position)
+
+    def _first_of_events(self, alpha: float) -> NDArray[np.bool_]:
+        """Which points `(n,)` begin an event."""
         order = np.lexsort((self.position, self.entity))
         flagged = order[self.p_value[order] <= alpha]
         event = merge_flagged(
@@ -99,7 +116,7 @@ class Sequence:
         first = np.zeros(self.p_value.size, dtype=bool)
         rows, numbers = flagged[event >= 0], event[event >= 0]
         first[rows[np.unique(numbers, return_index=True)[1]]] = True
-        return largest_design_effect(first, self.position)
+        return first
 
 
 def cut_by_share(

@@ -44,12 +44,13 @@ class Promise(Stored):
     """Between which numbers the false flags lie with a chance of 95 %, among as many normal items as the
     batch has scored."""
     kept: bool | None = None
-    """False: the scores moved away from the calibration, so that nothing can be promised. True: the check
-    found nothing against it. None: it was not made, since nothing was scored."""
+    """False: the scores moved away from the calibration, and more is flagged than chance explains (with a
+    false-discovery rate: anything is). True: not so. None: nothing was scored."""
     moved: tuple[Moved, ...] = ()
-    """What moved, where `kept` is False."""
-    not_kept: str = ""
-    """The same in words: what came, what it may mean, what to do. Empty where nothing moved."""
+    """Where scores moved away from the calibration: with `kept` the promise is in doubt, and no more."""
+    moved_in_words: str = ""
+    """What moved, what it may mean, what to do; begins with 'Promise not kept: recalibrate.' or 'Promise in
+    doubt: recalibrate soon.' Empty where nothing moved."""
     note: str = ""
     """Why the promise cannot be kept and what to do; empty where it can."""
 
@@ -80,13 +81,20 @@ def make_promise(
         flags_by_chance=flags_by_chance,
         kept=kept,
         moved=moved,
-        not_kept=_not_kept(moved),
+        moved_in_words=_in_words(moved, kept=kept is not False),
         note=note,
     )
 
 
-def promise_of(calibration: Calibration, drift: Drift, flags_by_chance: tuple[int, int] | None) -> Promise:
-    """What a calibration promises of a batch in which the check for a shift found `drift`."""
+def promise_of(
+    calibration: Calibration,
+    drift: Drift,
+    flags_by_chance: tuple[int, int] | None,
+    *,
+    beyond_chance: bool,
+) -> Promise:
+    """What a calibration promises of a batch in which the check for a shift found `drift`, and in which more
+    was flagged than chance explains, or not."""
     moved = [_moved("", drift.whole)] if drift.moved and drift.whole is not None else []
     moved += [_moved(name, shift) for name, shift in drift.entities.items()]
     return make_promise(
@@ -95,7 +103,7 @@ def promise_of(calibration: Calibration, drift: Drift, flags_by_chance: tuple[in
         expected_false_flags_per_batch=calibration.expected_false_flags_per_batch,
         expected_interval=calibration.expected_interval,
         flags_by_chance=flags_by_chance,
-        kept=None if drift.whole is None else drift.kept,
+        kept=None if drift.whole is None else not (moved and beyond_chance),
         moved=tuple(moved),
         note=calibration.note,
     )
@@ -117,7 +125,7 @@ def _moved(entity: str, shift: Shift) -> Moved:
     return Moved(entity=entity, expected_share=shift.expected, came_share=shift.came, p_value=shift.p_value)
 
 
-def _not_kept(moved: tuple[Moved, ...]) -> str:
+def _in_words(moved: tuple[Moved, ...], *, kept: bool) -> str:
     if not moved:
         return ""
     entities = [one for one in moved if one.entity]
@@ -125,10 +133,14 @@ def _not_kept(moved: tuple[Moved, ...]) -> str:
     said += [_said(one, f"of {one.entity}") for one in entities[:_SHOWN_ENTITIES]]
     if len(entities) > _SHOWN_ENTITIES:
         said.append(f"so it is in {counted(len(entities) - _SHOWN_ENTITIES, 'more entity', 'more entities')}")
+    outcome = (
+        "Promise in doubt: recalibrate soon. Although no more is flagged than by chance, "
+        if kept
+        else "Promise not kept: recalibrate. More is flagged than by chance, and "
+    )
     return (
-        f"Promise not kept: recalibrate. {'; '.join(said)}. Either more than a tenth is really abnormal, or the "
-        "data have moved since the calibration: then flags come that nobody was promised. If this is the new "
-        "normal, train again on recent data."
+        f"{outcome}{'; '.join(said)}. Either more than a tenth is really abnormal, or the data have moved since "
+        "the calibration. If this is the new normal, train again on recent data."
     )
 
 

@@ -10,10 +10,8 @@ from zoneinfo import ZoneInfo
 import pyarrow.parquet as pq
 
 from aeflow.config import load_config
-from aeflow.numerics.proportion import wilson_interval
 from aeflow.report.receipt import read_receipt
 from aeflow.report.stored import FLAGS_FILE
-from aeflow.review.reviewed import bound_verdicts
 from aeflow.review.verdict_file import Flag, read_verdicts, write_verdicts
 from aeflow.settings import home_for
 from aeflow.store.files import storage_errors
@@ -40,27 +38,16 @@ class Reviewed:
     unsure: int
     disputed: int
 
-    @property
-    def precision(self) -> tuple[float, float, float] | None:
-        """The share of true ones among those called true or false, and its 95 % interval (Wilson)."""
-        judged = self.true + self.false
-        return (self.true / judged, *wilson_interval(self.true, judged)) if judged else None
-
     def sentence(self) -> str:
         """For a person."""
-        precision = ""
-        if self.precision is not None:
-            share, low, high = self.precision
-            precision = f" Precision {share:.0%}, 95 % interval {low:.0%} to {high:.0%}."
         return (
             f"{self.pipeline}: {self.reviewed} of {self.flags} flags reviewed: {self.true} true, "
-            f"{self.false} false, {self.unsure} unsure, {self.disputed} disputed.{precision}"
+            f"{self.false} false, {self.unsure} unsure, {self.disputed} disputed."
         )
 
     def to_json(self) -> dict[str, Any]:
         """Plain values."""
-        names = ("precision", "precision_low", "precision_high")
-        return asdict(self) | dict(zip(names, self.precision or (None, None, None), strict=True))
+        return asdict(self)
 
 
 def count_reviewed(config: Path) -> Reviewed:
@@ -70,7 +57,7 @@ def count_reviewed(config: Path) -> Reviewed:
         StorageError: a report or the database cannot be read.
     """
     paths = _paths(config)
-    holds = standing(bound_verdicts(paths, open_verdicts(paths).all()))
+    holds = standing(open_verdicts(paths).all())
     flags = published_flags(paths, ZoneInfo("UTC"))
     counts = dict.fromkeys(Standing, 0)
     for flag in flags:

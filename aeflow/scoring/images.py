@@ -154,7 +154,8 @@ def score_image_batch(
             if progress is not None:
                 progress(ScoringProgress(scored + aside.total(), intake.valid))
 
-    cut = detector.calibration.cut(np.array([n.p_value for n in near]), n_tested=scored)
+    of_near = np.array([n.p_value for n in near])
+    cut = detector.calibration.cut(of_near, n_tested=scored, n_above=bulk.above_half)
     severity = partial(detector.calibration.severity, cut=cut)
     flagged = [n for n in near if n.p_value <= cut]
     rows = np.array([n.row for n in flagged], dtype=np.int64)
@@ -171,8 +172,17 @@ def score_image_batch(
     counts, suppressed = write_judged_flags(flags, folder, "images", config, precedents)
     calibration = detector.calibration
     drift = find_drift(bulk, calibration.normal, {})
-    expected = calibration.count_interval(scored)
-    return BatchScores(scored, {}, dict(aside), counts, drift, expected, suppressed, meter.result())
+    return BatchScores(
+        scored,
+        {},
+        dict(aside),
+        counts,
+        drift,
+        calibration.count_interval(scored),
+        calibration.beyond_chance(scored, len(flags), len(flags)),
+        suppressed,
+        meter.result(),
+    )
 
 
 def _in_original(

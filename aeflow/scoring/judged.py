@@ -57,8 +57,8 @@ class BatchScores:
     out damaged while they were decoded; flags: rows of `flags.parquet` that are not suppressed, and
     suppressed: those that are; drift: whether the batch still scores as the calibration did;
     false_flags_range: 95 % interval of the number of false flags among as many normal items, None with a
-    false-discovery rate; measured: how far channels and codes moved, None where the detector knows
-    nothing to hold them against."""
+    false-discovery rate; beyond_chance: whether more is flagged than that; measured: how far channels and
+    codes moved, None where the detector knows nothing to hold them against."""
 
     scored: int
     not_scorable: Mapping[str, int]
@@ -66,6 +66,7 @@ class BatchScores:
     flags: int
     drift: Drift
     false_flags_range: tuple[int, int] | None
+    beyond_chance: bool
     suppressed: int = 0
     measured: MeasuredDrift | None = None
 

@@ -125,6 +125,11 @@ class _Bulk:
                 mine = rows.scorable & (rows.inputs.row_entity == code)
                 self._entities.setdefault(entity, BulkCounts()).add(rows.p_value[mine])
 
+    @property
+    def above_half(self) -> int:
+        """Rows with a p-value above 1/2."""
+        return self._whole.above_half
+
     def drift(self) -> Drift:
         """What they say of the calibration."""
         own = self._detector.entity_calibrations
@@ -214,7 +219,7 @@ def score_series_batch(
                 progress(ScoringProgress(done, intake.valid))
 
     found = candidates.found()
-    cut = detector.calibration.cut(found.p_value, n_tested=scored)
+    cut = detector.calibration.cut(found.p_value, n_tested=scored, n_above=bulk.above_half)
     severity = partial(detector.calibration.severity, cut=cut)
     row, event, peak = _events(detector.config, found, found.p_value <= cut)
     first = row[np.searchsorted(event, np.arange(peak.size))]
@@ -234,8 +239,18 @@ def score_series_batch(
     flags = with_windows(flags, detector, intake.rows_path, kept, device=device, chunk_items=chunk)
     counts, suppressed = write_judged_flags(flags, folder, "series", config, precedents)
     not_scorable = {"no_context": done - scored} if done > scored else {}
-    expected = detector.calibration.count_interval(scored)
-    return BatchScores(scored, not_scorable, {}, counts, bulk.drift(), expected, suppressed, meter.result())
+    calibration = detector.calibration
+    return BatchScores(
+        scored,
+        not_scorable,
+        {},
+        counts,
+        bulk.drift(),
+        calibration.count_interval(scored),
+        calibration.beyond_chance(scored, len(flags), row.size),
+        suppressed,
+        meter.result(),
+    )
 
 
 def _table(rows: RowScores, detector: Detector, schema: pa.Schema) -> pa.Table:

@@ -117,6 +117,20 @@ def test_the_cut_of_a_batch_needs_only_the_small_p_values_and_their_number():
         calibration.cut(p, n_tested=3)
 
 
+def test_storeys_share_of_normal_items_raises_the_cut():
+    given = {"false_flags_per_batch": None, "false_discovery_rate": 0.1}
+    plain, adaptive = fit(**given), fit(storey=True, **given)
+    rng = np.random.default_rng(4)
+    p = np.concatenate([rng.random(300), rng.beta(0.05, 1, 700)])
+    # (1 + 0.5 * 300) / (1000 * 0.5) of the items, about 0.3, are normal.
+    assert (plain.cut(p), adaptive.cut(p)) == (pytest.approx(0.0608), 0.1)  # never above the rate
+    small = p[p <= 0.1]
+    assert adaptive.cut(small, n_tested=1000, n_above=int((p > 0.5).sum())) == adaptive.cut(p)
+    assert adaptive.cut(rng.random(50)) == pytest.approx(0.1 / 50, rel=0.5)
+    assert adaptive.cut(np.array([])) == 0.1
+    assert Calibration.from_parts(adaptive.to_json(), adaptive.to_arrays()).storey
+
+
 def test_a_false_discovery_rate_that_few_scores_cannot_keep_alone_is_noted():
     calibration = fit(SCORES[:99], false_flags_per_batch=None, false_discovery_rate=0.1)
     assert "unless about 100 items" in calibration.note
@@ -202,6 +216,15 @@ def test_the_promise_counts_flags_as_they_are_judged_by_the_calibration_of_each_
     of_each = [(p[entity == e] <= calibration.alpha).mean() * 1000 for e in range(entities)]
     np.testing.assert_allclose(of_each, 8, atol=6)
     assert np.mean(of_each) == pytest.approx(8, rel=0.35)
+
+
+def test_a_flood_of_points_is_beyond_chance_although_it_is_one_event():
+    calibration = fit(sequence=(np.zeros(999, int), np.arange(999)), merge_gap=3)
+    assert not calibration.beyond_chance(1000, flags=10, flagged_items=12)
+    assert calibration.beyond_chance(1000, flags=60, flagged_items=60)
+    assert calibration.beyond_chance(1000, flags=1, flagged_items=900)
+    discovery = fit(false_flags_per_batch=None, false_discovery_rate=0.1)
+    assert [discovery.beyond_chance(1000, n, n) for n in (0, 1)] == [False, True]
 
 
 @pytest.mark.parametrize("rule", RULES)

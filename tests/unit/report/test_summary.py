@@ -77,9 +77,9 @@ def test_a_promise_that_does_not_hold_is_told_in_its_place(series):
     assert "by chance" not in summary.sentence
     assert (
         "83 % of the scores of the batch lie above a level that 50 % of the calibration's do"
-        in summary.promise.not_kept
+        in summary.promise.moved_in_words
     )
-    assert "40 % of the scores of pump 3 lie above a level that 10 %" in summary.promise.not_kept
+    assert "40 % of the scores of pump 3 lie above a level that 10 %" in summary.promise.moved_in_words
     assert read_back(folder, summary) == summary
 
 
@@ -96,18 +96,25 @@ def test_a_summary_names_what_was_promised_and_what_may_come_by_chance():
         items_per_batch=1000,
     )
     whole = Shift(0.5, 0.52, 0.4)
-    promise = promise_of(
-        calibration, Drift(whole, moved=False, entities={}), calibration.count_interval(1000)
-    )
+    calm = Drift(whole, moved=False, entities={})
+    promise = promise_of(calibration, calm, calibration.count_interval(1000), beyond_chance=True)
     low, high = promise.expected_interval
     assert promise.expected_false_flags_per_batch == pytest.approx(2.0)
     assert low < 2 < high
     assert promise.flags_by_chance[0] <= 2 <= promise.flags_by_chance[1] < 12
-    assert (promise.kept, promise.moved, promise.not_kept) == (True, (), "")
+    assert (promise.kept, promise.moved, promise.moved_in_words) == (True, (), "")
     drift = Drift(Shift(0.5, 0.9, 1e-5), moved=True, entities={"a": Shift(0.1, 0.7, 1e-5)})
-    moved = promise_of(calibration, drift, (0, 5))
+    doubt = promise_of(calibration, drift, (0, 5), beyond_chance=False)
+    assert (doubt.kept, doubt.moved_in_words[:46]) == (True, "Promise in doubt: recalibrate soon. Although n")
+    moved = promise_of(calibration, drift, (0, 5), beyond_chance=True)
+    assert moved.moved_in_words.startswith(
+        "Promise not kept: recalibrate. More is flagged than by chance, and 90 %"
+    )
     assert (moved.kept, [one.entity for one in moved.moved]) == (False, ["", "a"])
-    assert promise_of(calibration, Drift(None, moved=False, entities={}), (0, 0)).kept is None
+    assert (
+        promise_of(calibration, Drift(None, moved=False, entities={}), (0, 0), beyond_chance=False).kept
+        is None
+    )
 
 
 def test_the_sentence_for_images_counts_images(images):

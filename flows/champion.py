@@ -9,9 +9,12 @@ from aeflow import registry
 from aeflow.backlog import paths_of
 from aeflow.exceptions import DetectorError
 from aeflow.store.ledger import open_ledger
+from flows.io_tasks import io_step
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from aeflow.store.paths import Paths
 
 
 @dataclass(frozen=True)
@@ -23,6 +26,15 @@ class Rollback:
     scored: tuple[str, ...]
 
 
+@io_step
+def crown(paths: Paths, version: int) -> None:
+    """The version is the champion; the one before is remembered, to go back to."""
+    before = registry.resolve(paths)
+    if before is not None and before.version != version:
+        registry.set_alias(paths, registry.PREVIOUS, before.version)
+    registry.set_alias(paths, registry.CHAMPION, version)
+
+
 def promote_version(config: Path, version: int) -> int | None:
     """Let a registered version go live; returns the one that was live before.
 
@@ -32,9 +44,7 @@ def promote_version(config: Path, version: int) -> int | None:
     paths = paths_of(config)
     registry.find(paths, version)
     before = registry.resolve(paths)
-    if before is not None and before.version != version:
-        registry.set_alias(paths, registry.PREVIOUS, before.version)
-    registry.set_alias(paths, registry.CHAMPION, version)
+    crown(paths, version)
     return before.version if before else None
 
 

@@ -50,7 +50,7 @@ def recent_history(config: PipelineConfig, paths: Paths) -> RecentHistory:
         == Outcome.SENSOR_FAULT
     ]
     learnt, entities = _learnt(paths)
-    each = learnt // len(configured)
+    each = max(1, learnt // len(configured))
     window = choose_window(
         [(batch, each) for batch in configured], published, unfit, wanted=config.retraining.history_batches
     )

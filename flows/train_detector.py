@@ -18,8 +18,6 @@ from aeflow import registry
 from aeflow.config import BASELINE, load_config
 from aeflow.data.take_in import history_batches, take_in_training
 from aeflow.detector.fitting import Fitted, TrainingData, fit, prepare
-from aeflow.detector.planted import measure
-from aeflow.promotion import Decision, Figures, decide
 from aeflow.report.model_card import model_card
 from aeflow.report.training_figures import training_figures
 from aeflow.settings import home_for
@@ -28,6 +26,8 @@ from aeflow.store.digests import sha256_folder
 from aeflow.store.paths import Paths
 from aeflow.training.devices import choose_device
 from flows.artifacts import show_summary
+from flows.champion import crown
+from flows.contest import hold_contest
 from flows.io_tasks import io_step, step
 from flows.recent_history import recent_history
 
@@ -36,6 +36,8 @@ if TYPE_CHECKING:
 
     from aeflow.config import Model, PipelineConfig
     from aeflow.data.intake import Intake
+    from aeflow.promotion import Decision, Figures
+    from flows.contest import Contest
 
 
 @dataclass(frozen=True)
@@ -89,29 +91,20 @@ def train_detector(
         data = prepare(pipeline, staged, batches=batches)
         challenger = fit_model(pipeline, pipeline.model, data, paths.training / "checkpoint", progress)
         baseline = fit_model(pipeline, BASELINE, data, None, None)
-        figures = {
-            name: measured(f.detector, data) for name, f in (("it", challenger), ("baseline", baseline))
-        }
-        champion, outdated = champion_figures(pipeline, paths, data)
-        decision = decide(figures["it"], figures["baseline"], champion, outdated=outdated)
-        version = register(
-            pipeline, paths, staged, batches, challenger, baseline, figures, decision, resumed=resumed
-        )
-        live = decision.promote and go_live
+        contest = hold_contest(pipeline, paths, data.history, challenger.detector, baseline.detector)
+        version = register(pipeline, paths, staged, batches, challenger, baseline, contest, resumed=resumed)
+        live = contest.decision.promote and go_live
         if live:
-            before = registry.resolve(paths)
-            if before is not None and before.version != version:
-                registry.set_alias(paths, registry.PREVIOUS, before.version)
-            registry.set_alias(paths, registry.CHAMPION, version)
+            crown(paths, version)
         shutil.rmtree(paths.training)
     done = TrainedDetector(
         pipeline=pipeline.name,
         version=version,
         live=live,
-        decision=decision,
-        challenger=figures["it"],
-        baseline=figures["baseline"],
-        champion=champion,
+        decision=contest.decision,
+        challenger=contest.challenger,
+        baseline=contest.baseline,
+        champion=contest.champion,
         rows=staged.rows_in - sum(data.set_aside.values()),
         quarantined=dict(data.set_aside),
         epochs=len(challenger.training.history),
@@ -119,7 +112,7 @@ def train_detector(
         device=str(challenger.training.device),
         note=" ".join([*notes, challenger.detector.calibration.note]).strip(),
     )
-    show_summary(f"train-{pipeline.name}", "\n\n".join([f"Version {version}", *decision.reasons]))
+    show_summary(f"train-{pipeline.name}", "\n\n".join([f"Version {version}", contest.page]))
     return done
 
 
@@ -158,23 +151,6 @@ def fit_model(
     )
 
 
-@step
-def measured(detector: detectors.Detector, data: TrainingData) -> Figures:
-    """How the detector does on the held-out part of the history."""
-    return measure(detector, data.history, device=choose_device(detector.config.compute.device))
-
-
-@io_step
-def champion_figures(config: PipelineConfig, paths: Paths, data: TrainingData) -> tuple[Figures | None, bool]:
-    """The present champion on the same held-out part, None where there is none to measure; and whether
-    there is one that was trained on other channels or another preparation and cannot score it."""
-    live = registry.resolve(paths)
-    if live is None:
-        return None, False
-    champion = detectors.load(registry.fetch(paths, live.version, digest=live.digest))
-    return (measured(champion, data), False) if champion.fits(config) else (None, True)
-
-
 @io_step
 def register(
     config: PipelineConfig,
@@ -183,8 +159,7 @@ def register(
     batches: list[str],
     challenger: Fitted,
     baseline: Fitted,
-    figures: dict[str, Figures],
-    decision: Decision,
+    contest: Contest,
     *,
     resumed: bool,
 ) -> int:
@@ -199,7 +174,7 @@ def register(
         registry.set_alias(paths, registry.CHALLENGER, newest.version)
         return newest.version
     source = config.source
-    mine, theirs = figures["it"], figures["baseline"]
+    mine, theirs, decision = contest.challenger, contest.baseline, contest.decision
     history = challenger.training.history
     ref = registry.register(
         paths,
@@ -225,13 +200,14 @@ def register(
             "rows": staged.valid,
         },
         metrics={
-            **{k: v for k, v in mine.to_json().items() if v is not None},
-            **{f"baseline_{k}": v for k, v in theirs.to_json().items() if v is not None},
+            **mine.metrics(),
+            **{f"baseline_{name}": value for name, value in theirs.metrics().items()},
             "samples_per_second": challenger.training.samples_per_second,
             "train_loss": [r.train_loss for r in history],
             "validation_loss": [r.validation_loss for r in history],
         },
         figures=training_figures(challenger),
+        pages={"promotion.md": contest.page},
         tags={"family": config.model.family, "decision": " ".join(decision.reasons)},
     )
     registry.set_alias(paths, registry.CHALLENGER, ref.version)

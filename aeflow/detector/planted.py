@@ -1,25 +1,34 @@
 """How well a detector finds faults planted into held-out normal data: figures without labels.
 
-Every detector that is compared meets the same data and, by the seed, the same faults.
+Every detector that is compared meets the same data and the same faults: their size is in the history's own
+scales, and not in those that a detector may have learnt wrong.
+
+Legend: N clean items, M touched by a fault, L grid points, C channels.
 """
 
 from __future__ import annotations
 
-from functools import partial
+import time
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, get_args
 
 import numpy as np
 
 from aeflow.data.series import SeriesInputs
-from aeflow.data.splits import TEST
+from aeflow.data.splits import TEST, TRAIN
 from aeflow.detector.image_fitting import ImageHistory, best_of_items
-from aeflow.detector.image_scores import ImageNormal, as_unit
+from aeflow.detector.image_scores import as_unit
 from aeflow.detector.series_scores import SeriesNormal
+from aeflow.numerics.events import merge_flagged
 from aeflow.numerics.metrics import auroc
+from aeflow.numerics.paired import auroc_differences, difference_of, share_differences
 from aeflow.numerics.planting import ImageFault, SeriesFault, plant_in_images, plant_in_series
-from aeflow.promotion import Figures
+from aeflow.numerics.scaling import fit_robust_scale
+from aeflow.promotion import Against, Figures
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
     import torch
     from numpy.typing import NDArray
 
@@ -32,124 +41,332 @@ _MAX_ENTITIES = 20
 _MAX_POINTS = 5_000
 _MAX_IMAGES = 300
 _FAULT_POINTS = 20
+_STABLE_ITEMS = 64
+_OTHER_PORTION = 7
+_BLOCK_POINTS = 50  # neighbours in time that are drawn together
 
 
-def measure(detector: Detector, history: SeriesHistory | ImageHistory, *, device: torch.device) -> Figures:
-    """Figures of the detector on the test part of `history`; None where that is empty."""
+@dataclass(frozen=True, eq=False)
+class Planted:
+    """What one kind of fault came to: scores `(M,)` of the items it touched, and for each fault whether any of its
+    items was beyond the cut, `(K,)` bool."""
+
+    score: NDArray[np.float32]
+    found: NDArray[np.bool_]
+
+
+@dataclass(frozen=True, eq=False)
+class Trial:
+    """One detector on the held-out part of a history.
+
+    clean: scores `(N,)`, NaN where there is none; flagged `(N,)` bool; flags: how many flags those make.
+    """
+
+    clean: NDArray[np.float32]
+    flagged: NDArray[np.bool_]
+    flags: int
+    most_flags: int | None
+    promised_share: float
+    planted: Mapping[str, Planted]
+    unstable: float
+    seconds_per_item: float | None
+    in_time: bool
+
+    def figures(self, *, verdict_auroc: float | None = None) -> Figures:
+        """The trial in numbers; None where there was nothing to measure on."""
+        scored = ~np.isnan(self.clean)
+        clean = self.clean[scored]
+        told = {kind: p for kind, p in self.planted.items() if _scores(p).size}
+        measured = clean.size > 0 and bool(told)
+        of_kind = {kind: _auroc(clean, _scores(p)) for kind, p in told.items()} if measured else {}
+        finite = bool(np.isfinite(clean).all()) and (clean.size < 2 or float(np.ptp(clean)) > 0)
+        return Figures(
+            items=int(clean.size),
+            false_flag_share=float(self.flagged.mean()) if measured else None,
+            promised_share=self.promised_share if measured else None,
+            planted_auroc=float(np.mean(list(of_kind.values()))) if measured else None,
+            found_share=float(np.concatenate([p.found for p in self.planted.values()]).mean())
+            if measured
+            else None,
+            false_flags=self.flags if measured else None,
+            most_false_flags=self.most_flags if measured else None,
+            finite=finite,
+            unstable=self.unstable,
+            seconds_per_item=self.seconds_per_item,
+            auroc_of=of_kind,
+            verdict_auroc=verdict_auroc,
+        )
+
+
+def measure(
+    detector: Detector, history: SeriesHistory | ImageHistory, *, seed: int, device: torch.device
+) -> Trial:
+    """Try the detector on the test part of `history`. seed: of the faults, the same for all that are compared."""
     detector.network.to(device)
     if isinstance(history, ImageHistory):
-        clean, planted = _image_scores(detector, history, device)
-    else:
-        clean, planted = _series_scores(detector, history, device)
-    if clean.size == 0 or planted.size == 0:
-        return Figures(int(clean.size), None, None, None)
-    calibration = detector.calibration
-    truth = np.concatenate([np.zeros(clean.size, bool), np.ones(planted.size, bool)])
-    return Figures(
-        items=int(clean.size),
-        false_flag_share=float((calibration.p_values(clean) <= calibration.alpha).mean()),
-        promised_share=float(calibration.alpha),
-        planted_auroc=auroc(truth, np.concatenate([clean, planted])),
+        return _try_images(detector, history, seed, device)
+    return _try_series(detector, history, seed, device)
+
+
+def compare(one: Trial, other: Trial, *, seed: int) -> Against:
+    """How much better the one is than the other on the items that both scored."""
+    clean = _both(one.clean, other.clean)
+    draws = []
+    for kind in one.planted:
+        touched = _both(one.planted[kind].score, other.planted[kind].score)
+        if clean[0].size and touched[0].size:
+            block = _BLOCK_POINTS if one.in_time else 1
+            draws.append(auroc_differences(clean, touched, seed=seed, block_items=block))
+    if not draws:
+        return Against()
+    found = tuple(np.concatenate([p.found for p in t.planted.values()]) for t in (one, other))
+    return Against(
+        planted=difference_of(np.mean(draws, axis=0)),
+        found=difference_of(share_differences((found[0], found[1]), seed=seed)),
     )
 
 
-def _image_scores(
-    detector: Detector, history: ImageHistory, device: torch.device
+def _both(
+    one: NDArray[np.float32], other: NDArray[np.float32]
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    scored = np.isfinite(one) & np.isfinite(other)
+    return one[scored], other[scored]
+
+
+def _scores(planted: Planted) -> NDArray[np.float32]:
+    return planted.score[np.isfinite(planted.score)]
+
+
+def _auroc(clean: NDArray[np.float32], touched: NDArray[np.float32]) -> float:
+    clean = clean[np.isfinite(clean)]
+    truth = np.concatenate([np.zeros(clean.size, bool), np.ones(touched.size, bool)])
+    return auroc(truth, np.concatenate([clean, touched]))
+
+
+def _try_images(detector: Detector, history: ImageHistory, seed: int, device: torch.device) -> Trial:
     chosen = np.unique(history.item[history.part == TEST])[:_MAX_IMAGES]
     mine = np.isin(history.item, chosen)
     images, item = as_unit(history.pixels[mine]), history.item[mine]
-    assert isinstance(detector.normal, ImageNormal)
+    calibration, chunk = detector.calibration, detector.config.compute.chunk_items
 
-    def scores(of: NDArray[np.float32]) -> NDArray[np.float32]:
-        found = detector.score_images(of, device=device, chunk_items=detector.config.compute.chunk_items)
-        return best_of_items(found.score, item)
+    def scores(of: NDArray[np.float32], portion: int = chunk) -> NDArray[np.float32]:
+        return best_of_items(detector.score_images(of, device=device, chunk_items=portion).score, item)
 
-    planted = [np.empty(0, np.float32)]
+    began = time.process_time()
+    clean = scores(images) if len(images) else np.empty(0, np.float32)
+    spent = time.process_time() - began
+    p_clean = calibration.p_values(clean)
+    planted = {}
     for number, fault in enumerate(get_args(ImageFault)):
-        generator = np.random.default_rng([detector.config.seed, number])
-        if len(images):
-            faulty, _ = plant_in_images(images, fault, generator=generator, magnitude=_MAGNITUDE)
-            planted.append(scores(faulty.astype(np.float32)))
-    return scores(images) if len(images) else planted[0], np.concatenate(planted)
+        if not len(images):
+            break
+        generator = np.random.default_rng([seed, number])
+        faulty, _ = plant_in_images(images, fault, generator=generator, magnitude=_MAGNITUDE)
+        score = scores(faulty.astype(np.float32))
+        p_value = calibration.p_values(score)
+        cut = calibration.cut(np.concatenate([p_clean, p_value]))
+        planted[fault] = Planted(score, np.asarray(p_value <= cut))
+    flagged = calibration.flags(p_clean)
+    some = images[:_STABLE_ITEMS]
+    unstable = 0.0
+    if len(some):
+        one, other = (
+            detector.score_images(some, device=device, chunk_items=n).score for n in (chunk, _OTHER_PORTION)
+        )
+        unstable = _largest_difference(one, other)
+    interval = calibration.count_interval(clean.size)
+    return Trial(
+        clean=clean,
+        flagged=flagged,
+        flags=int(flagged.sum()),
+        most_flags=None if interval is None else interval[1],
+        promised_share=float(calibration.alpha),
+        planted=planted,
+        unstable=unstable,
+        seconds_per_item=spent / clean.size if clean.size else None,
+        in_time=False,
+    )
 
 
-def _series_scores(
-    detector: Detector, history: SeriesHistory, device: torch.device
-) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+@dataclass(frozen=True, eq=False)
+class _Stretch:
+    """A run of held-out points of one entity with what is needed before it.
+
+    ends: points of it that are scored; looked_at: those and the ones before that bear on them. scale `(C,)`:
+    of the entity's training part.
+    """
+
+    code: int
+    entity: str
+    values: NDArray[np.float32]
+    observed: NDArray[np.bool_]
+    ends: NDArray[np.int64]
+    looked_at: NDArray[np.int64]
+    slot: NDArray[np.int64]
+    scale: NDArray[np.float32]
+
+
+def _stretches(detector: Detector, history: SeriesHistory) -> Iterator[_Stretch]:
+    """Every run of held-out points of at most `_MAX_ENTITIES` entities, evenly chosen, up to `_MAX_POINTS` of
+    each."""
     grid = history.grid
-    assert isinstance(detector.normal, SeriesNormal)
-    nothing = np.empty(0, np.float32)
-    clean, planted = [nothing], [nothing]
     step = max(1, len(grid.entities) // _MAX_ENTITIES)
     for code in range(0, len(grid.entities), step):
-        points = np.flatnonzero((grid.entity == code) & (history.part == TEST))[:_MAX_POINTS]
-        if points.size == 0:
+        own = grid.entity == code
+        points = np.flatnonzero(own & (history.part == TEST))[:_MAX_POINTS]
+        train = grid.values[own & (history.part == TRAIN)]
+        if points.size == 0 or not len(train):
             continue
-        window = detector.context.points
-        first = max(int(points[0]) - window, int(np.searchsorted(grid.entity, code)))
-        stretch = slice(first, int(points[-1]) + 1)
-        values, observed = grid.values[stretch], grid.observed[stretch]
-        reach = np.arange(stretch.start, stretch.stop) - np.maximum(grid.segment_start[stretch], first)
-        length = detector.config.prepare.window_points  # type: ignore[union-attr]
-        index = np.arange(stretch.start, stretch.stop)
-        scorable = (reach >= length - 1) & grid.has_row[stretch]
-        looked_at = np.flatnonzero(scorable & (index >= points[0] - detector.look_back))
-        ends = np.flatnonzero(scorable & (index >= points[0]))
-        score = partial(_scores, detector, grid.entities[code], observed, grid.slot[stretch], looked_at)
-        name = grid.entities[code]
-        own = detector.normal.codes((name,))
-        scale = detector.normal.scale.scale[own[0]]
-        clean.append(score(values, ends, device))
-        for number, fault in enumerate(get_args(SeriesFault)):
-            if len(values) - (ends[0] if len(ends) else len(values)) <= _FAULT_POINTS or (
-                fault == "channel_swap" and values.shape[1] < 2
-            ):
-                continue
-            generator = np.random.default_rng([detector.config.seed, code, number])
-            faulty, mask = plant_in_series(
-                values[ends[0] :],
-                fault,
-                scale=scale,
-                generator=generator,
-                events=max(1, len(ends) // 100),
-                length_points=_FAULT_POINTS,
-                magnitude=_MAGNITUDE,
-            )
-            whole = values.copy()
-            whole[ends[0] :] = faulty
-            touched = np.asarray(mask.any(axis=1))[ends - ends[0]]
-            planted.append(score(whole, ends[touched], device))
-    return np.concatenate(clean), np.concatenate(planted)
+        scale = fit_robust_scale(train, np.zeros(len(train), dtype=np.int64), 1).scale[0]
+        begin_of_entity = int(np.searchsorted(grid.entity, code))
+        for run in np.split(points, np.flatnonzero(np.diff(points) > 1) + 1):
+            yield _stretch(detector, history, code, run, begin_of_entity, scale)
 
 
-def _scores(
+def _stretch(
     detector: Detector,
-    entity: str,
-    observed: NDArray[np.bool_],
-    slot: NDArray[np.int64],
-    looked_at: NDArray[np.int64],
+    history: SeriesHistory,
+    code: int,
+    run: NDArray[np.int64],
+    begin_of_entity: int,
+    scale: NDArray[np.float32],
+) -> _Stretch:
+    """The points `run` `(N,)`, one after the other, and what lies before them."""
+    grid = history.grid
+    first = max(int(run[0]) - detector.context.points, begin_of_entity)
+    stretch = slice(first, int(run[-1]) + 1)
+    index = np.arange(stretch.start, stretch.stop)
+    reach = index - np.maximum(grid.segment_start[stretch], first)
+    scorable = (reach >= detector.network.item_shape[0] - 1) & grid.has_row[stretch]
+    return _Stretch(
+        code,
+        grid.entities[code],
+        grid.values[stretch],
+        grid.observed[stretch],
+        np.flatnonzero(scorable & (index >= run[0])),
+        np.flatnonzero(scorable & (index >= run[0] - detector.look_back)),
+        grid.slot[stretch],
+        scale,
+    )
+
+
+def _try_series(detector: Detector, history: SeriesHistory, seed: int, device: torch.device) -> Trial:
+    assert isinstance(detector.normal, SeriesNormal)
+    nothing = np.empty(0, np.float32)
+    clean, p_clean, entity, slot = [nothing], [np.empty(0)], [np.empty(0, np.int64)], [np.empty(0, np.int64)]
+    faults: dict[str, list[tuple[NDArray[np.float32], NDArray[np.float64], NDArray[np.int64]]]] = {}
+    unstable, spent = 0.0, 0.0
+    for one in _stretches(detector, history):
+        began = time.process_time()
+        score = _score(detector, one, one.values, one.ends, device)
+        spent += time.process_time() - began
+        clean.append(score)
+        p_clean.append(detector.p_values(score, one.entity))
+        entity.append(np.full(score.size, one.code))
+        slot.append(one.slot[one.ends])
+        if len(clean) == 2:  # the first stretch is enough, and its first items
+            some = one.ends[:_STABLE_ITEMS]
+            few = replace(one, looked_at=one.looked_at[one.looked_at <= some.max(initial=-1)])
+            again = _score(detector, few, one.values, some, device, portion=_OTHER_PORTION)
+            unstable = _largest_difference(score[: some.size], again)
+        for fault, faulty, touched, number in _planted(one, seed):
+            found = _score(detector, one, faulty, touched, device)
+            faults.setdefault(fault, []).append((found, detector.p_values(found, one.entity), number))
+    calibration, rule = detector.calibration, detector.config.calibration
+    scores, p_values = np.concatenate(clean), np.concatenate(p_clean)
+    flagged = calibration.flags(p_values)
+    event = merge_flagged(
+        np.concatenate(slot)[flagged],
+        np.concatenate(entity)[flagged],
+        merge_gap=rule.merge_gap_points,
+        min_points=rule.min_event_points,
+        rest_points=rule.rest_points,
+    )
+    interval = calibration.count_interval(int(np.isfinite(scores).sum()))
+    return Trial(
+        clean=scores,
+        flagged=flagged,
+        flags=int(event.max(initial=-1)) + 1,
+        most_flags=None if interval is None else interval[1],
+        promised_share=float(calibration.alpha),
+        planted={kind: _joined(detector, p_values, parts) for kind, parts in faults.items()},
+        unstable=unstable,
+        seconds_per_item=spent / scores.size if scores.size else None,
+        in_time=True,
+    )
+
+
+def _planted(
+    one: _Stretch, seed: int
+) -> Iterator[tuple[str, NDArray[np.float32], NDArray[np.int64], NDArray[np.int64]]]:
+    """Kind of fault, the values with such faults, the ends that they touched, and the number of the fault of
+    each."""
+    first = int(one.ends[0]) if one.ends.size else len(one.values)
+    for number, fault in enumerate(get_args(SeriesFault)):
+        too_short = len(one.values) - first <= _FAULT_POINTS
+        if too_short or (fault == "channel_swap" and one.values.shape[1] < 2):
+            continue
+        faulty, mask = plant_in_series(
+            one.values[first:],
+            fault,
+            scale=one.scale,
+            generator=np.random.default_rng([seed, one.code, number, int(one.slot[first]) % 2**32]),
+            events=max(1, one.ends.size // 100),
+            length_points=_FAULT_POINTS,
+            magnitude=_MAGNITUDE,
+        )
+        whole = one.values.copy()
+        whole[first:] = faulty
+        hit = np.asarray(mask.any(axis=1))
+        begins = np.flatnonzero(np.diff(hit.astype(np.int8), prepend=0) == 1)
+        touched = one.ends[hit[one.ends - first]]
+        yield fault, whole, touched, np.searchsorted(begins, touched - first, side="right")
+
+
+def _joined(
+    detector: Detector,
+    p_clean: NDArray[np.float64],
+    parts: list[tuple[NDArray[np.float32], NDArray[np.float64], NDArray[np.int64]]],
+) -> Planted:
+    p_value = np.concatenate([p for _, p, _ in parts])
+    offset = np.cumsum([0, *(int(n.max(initial=0)) + 1 for _, _, n in parts)])
+    number = np.concatenate([n + o for (_, _, n), o in zip(parts, offset, strict=False)])
+    cut = detector.calibration.cut(np.concatenate([p_clean, p_value]))
+    faults, place = np.unique(number, return_inverse=True)
+    found = np.zeros(faults.size, dtype=bool)
+    np.logical_or.at(found, place, p_value <= cut)
+    return Planted(np.concatenate([s for s, _, _ in parts]), found)
+
+
+def _largest_difference(one: NDArray[np.float32], other: NDArray[np.float32]) -> float:
+    scale = np.maximum(np.abs(one), np.float32(1e-6))
+    return float(np.nan_to_num(np.abs(one - other) / scale).max(initial=0.0))
+
+
+def _score(
+    detector: Detector,
+    one: _Stretch,
     values: NDArray[np.float32],
     ends: NDArray[np.int64],
     device: torch.device,
+    portion: int | None = None,
 ) -> NDArray[np.float32]:
-    """Of the windows that end at `ends`, which are some of those that have to be looked at for them."""
+    """Scores `(N,)` of the windows that end at `ends`, which are some of `one.looked_at`."""
     nothing = np.empty(0, dtype=np.int64)
     inputs = SeriesInputs(
-        entities=(entity,),
-        window=detector.config.prepare.window_points,  # type: ignore[union-attr]
+        entities=(one.entity,),
+        window=detector.network.item_shape[0],
         values=values,
-        observed=observed,
+        observed=one.observed,
         grid_entity=np.zeros(len(values), dtype=np.int32),
-        grid_slot=slot,
-        ends=looked_at,
+        grid_slot=one.slot,
+        ends=one.looked_at,
         row_window=nothing,
         row_entity=nothing.astype(np.int32),
         row_time_us=nothing,
         row_slot=nothing,
         row_values=np.empty((0, values.shape[1]), dtype=np.float32),
     )
-    score = detector.score_series(
-        inputs, device=device, chunk_items=detector.config.compute.chunk_items
-    ).score[np.isin(looked_at, ends)]
-    return score[~np.isnan(score)]
+    chunk = portion or detector.config.compute.chunk_items
+    score = detector.score_series(inputs, device=device, chunk_items=chunk).score
+    return score[np.isin(one.looked_at, ends)]

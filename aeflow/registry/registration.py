@@ -72,6 +72,7 @@ def register(
     params: Mapping[str, object] | None = None,
     metrics: Mapping[str, float | Sequence[float]] | None = None,
     figures: Mapping[str, bytes] | None = None,
+    pages: Mapping[str, str] | None = None,
     tags: Mapping[str, str] | None = None,
 ) -> DetectorRef:
     """Register the detector saved in `detector_folder`, and the baseline that it has to beat, as the
@@ -79,7 +80,7 @@ def register(
 
     `python_model` is the file of the MLflow model class (models from code); `input_example` is
     float32, `(N, C, H, W)` for images or `(N, T, C)` for series, N >= 1; `model_card` is Markdown;
-    `figures` maps a name to the bytes of a PNG. A metric that is a sequence is logged step by step.
+    `figures` maps a name to the bytes of a PNG, `pages` a file's name to its text. A metric that is a sequence is logged step by step.
 
     Raises:
         InputError: the example has not the shape of its kind, or a folder is missing.
@@ -93,7 +94,9 @@ def register(
             if baseline_folder is not None:
                 parts[BASELINE] = shutil.copytree(baseline_folder, stage / BASELINE)
             digest = sha256_folder(parts[DETECTOR])
-            described = _write_description(stage / "run", figures or {}, model_card)
+            described = _write_description(
+                stage / "run", figures or {}, {**(pages or {}), "model_card.md": model_card}
+            )
         all_tags = {**(tags or {}), "aeflow.pipeline": paths.pipeline, DIGEST_TAG: digest}
         with connected(paths) as client:
             import mlflow  # noqa: PLC0415
@@ -140,11 +143,12 @@ def _check(kind: Kind, example: np.ndarray[Any, Any], folders: list[Path]) -> No
             raise InputError(msg, where=str(folder))
 
 
-def _write_description(folder: Path, figures: Mapping[str, bytes], model_card: str) -> Path:
+def _write_description(folder: Path, figures: Mapping[str, bytes], pages: Mapping[str, str]) -> Path:
     (folder / "figures").mkdir(parents=True)
     for name, png in figures.items():
         (folder / "figures" / f"{name}.png").write_bytes(png)
-    (folder / "model_card.md").write_text(model_card, encoding="utf-8")
+    for name, text in pages.items():
+        (folder / name).write_text(text, encoding="utf-8")
     return folder
 
 

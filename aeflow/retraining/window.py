@@ -51,7 +51,7 @@ def choose_window(
     return Window(tuple(chosen), tuple(passed))
 
 
-def stretches_of(batches: int, rows: float, window_points: int, *, least_windows: int = 20) -> int:
+def stretches_of(batches: int, rows: float, window_points: int, *, least_windows: int = 30) -> int:
     """Into how many stretches the rows of an entity are cut, each to be shared out, so that a change on the way
     is in every part: one a batch, but none shorter than `least_windows` windows."""
     return max(1, min(batches, int(rows // (least_windows * window_points))))

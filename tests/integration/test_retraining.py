@@ -52,3 +52,13 @@ def test_the_age_of_the_champion_is_a_reason(nights):
 def test_options_that_exclude_each_other_are_refused(nights):
     assert "at most one of" in nights.refused("retrain", "water", "--force", "--dry-run")
     assert "nothing to call off" in nights.ok("retrain", "water", "--veto")
+
+
+def test_without_a_champion_one_is_trained_on_the_configured_history(trained, tmp_path):
+    space = copy_of(trained, tmp_path / "space", same_data=True)
+    for left in space.home.glob("mlflow.db*"):
+        left.unlink()
+    found = decided(space)
+    assert "no champion yet" in " ".join(found["decision"]["reasons"])
+    assert found["trained"]["live"]
+    assert "3 batches, 2022-W14 to 2022-W16" in found["trained"]["note"]

@@ -14,7 +14,7 @@ from aeflow.config import BASELINE, PipelineConfig
 from aeflow.data.series import iter_series
 from aeflow.data.take_in import take_in, take_in_training
 from aeflow.detector.fitting import fit, prepare
-from aeflow.detector.planted import measure
+from aeflow.detector.planted import compare, measure
 from aeflow.exceptions import DetectorError
 
 CPU = torch.device("cpu")
@@ -187,11 +187,31 @@ def test_what_was_fitted_on_is_known_again(images):
 
 def test_planted_faults_are_measured_on_both_kinds(series, images):
     for config, data, fitted in (series, images):
-        mine = measure(fitted.detector, data.history, device=CPU)
-        baseline = measure(fit(config, BASELINE, data, device=CPU).detector, data.history, device=CPU)
+        one = measure(fitted.detector, data.history, seed=0, device=CPU)
+        linear = measure(fit(config, BASELINE, data, device=CPU).detector, data.history, seed=0, device=CPU)
+        mine, baseline = one.figures(), linear.figures()
         assert mine.items == baseline.items > 0
         assert 0 <= mine.planted_auroc <= 1
         assert baseline.planted_auroc > 0.5
+        assert mine.finite
+        assert mine.unstable < 1e-4
+        assert set(mine.auroc_of) == set(baseline.auroc_of)
+        by = compare(one, linear, seed=0)
+        assert by.planted.value == pytest.approx(mine.planted_auroc - baseline.planted_auroc, abs=1e-6)
+        assert by.found.value == pytest.approx(mine.found_share - baseline.found_share, abs=1e-6)
+
+
+def test_the_faults_do_not_hang_on_what_a_detector_learnt(series):
+    """A detector with a scale a thousand times too large meets the same faults, and sees none of them."""
+    _, data, fitted = series
+    normal = fitted.detector.normal
+    wrong = replace(normal, scale=replace(normal.scale, scale=normal.scale.scale * 1000))
+    blind = measure(replace(fitted.detector, normal=wrong), data.history, seed=0, device=CPU)
+    sound = measure(fitted.detector, data.history, seed=0, device=CPU)
+    assert {k: p.score.size for k, p in blind.planted.items()} == {
+        k: p.score.size for k, p in sound.planted.items()
+    }
+    assert compare(blind, sound, seed=0).found.high < 0
 
 
 def test_other_channels_or_another_preparation_are_refused(series):

@@ -37,7 +37,7 @@ def test_a_batch_of_the_history_that_was_scored_as_well_counts_once():
     assert chosen([("03", 100), *NIGHTS]).batches == ("03", "04", "05")
 
 
-def test_stretches_are_one_a_batch_and_hold_twenty_windows():
+def test_stretches_are_one_a_batch_and_hold_thirty_windows():
     assert stretches_of(10, 10_000, 32) == 10
-    assert stretches_of(10, 2_000, 32) == 3
+    assert stretches_of(10, 3_000, 32) == 3
     assert stretches_of(10, 100, 32) == 1

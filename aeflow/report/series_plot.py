@@ -104,12 +104,15 @@ def _packed(values: NDArray[np.float64], low: float, high: float) -> bytes:
 
 
 class _Frame:
-    """What all panels of a plot share: the places of points and ticks in x, and where lines begin anew."""
+    """What all panels of a plot share: the places of points and ticks in x, where rows are missing before a
+    point, and where so many that the network did not bridge them: there lines begin anew."""
 
     def __init__(self, trace: Trace, x: Scale, grid_us: list[int]) -> None:
         self.trace, self.x = trace, x
         self.at = x.all(trace.time_us.astype(np.float64))
-        self.begins = _begins(trace.time_us)
+        self.gaps = _gaps(trace.time_us)
+        self.begins = self.gaps & np.isnan(trace.expected).all(axis=1)
+        self.begins[0] = True
         self.grid = [x(at) for at in grid_us]
 
     def shade(self, top: int, height: int) -> str:
@@ -121,10 +124,28 @@ class _Frame:
             drawn = f'<rect class="ev" x="{left}" y="{top}" width="{right - left}" height="{height}"/>'
         return drawn + "".join(f'<path class="gr" d="M{x} {top}V{top + height}"/>' for x in self.grid)
 
-    def line(self, name: str, low: NDArray[np.float64], high: NDArray[np.float64], y: Scale) -> str:
-        """A line of a class; nothing where it would be empty."""
-        path = line(self.at, low, high, y, self.begins)
+    def line(
+        self,
+        name: str,
+        low: NDArray[np.float64],
+        high: NDArray[np.float64],
+        y: Scale,
+        begins: NDArray[np.bool_] | None = None,
+    ) -> str:
+        """A line of a class; nothing where it would be empty. begins: anew; None: where nothing was bridged."""
+        path = line(self.at, low, high, y, self.begins if begins is None else begins)
         return f'<path class="{name}" d="{path}"/>' if path else ""
+
+    def filled_in(self, channel: int, y: Scale) -> str:
+        """What the network saw in place of missing values and rows: the last value that came."""
+        carried = _carried(self.trace.low[:, channel])
+        missing = np.isnan(self.trace.low[:, channel])
+        known = ~np.isnan(self.trace.expected[:, channel]) & ~np.isnan(carried)
+        beside = missing | np.append(missing[1:], False)
+        path = line(self.at, np.where(beside & known, carried, np.nan), carried, y, self.gaps)
+        for place in np.flatnonzero(self.gaps[1:] & ~self.begins[1:] & ~np.isnan(carried[:-1])).tolist():
+            path += f"M{self.at[place]} {y(carried[place])}h{self.at[place + 1] - self.at[place]}"
+        return f'<path class="im" d="{path}"/>' if path else ""
 
 
 def _panel(frame: _Frame, channel: int, top: int, tolerance: float, *, peak_us: int | None) -> str:
@@ -143,11 +164,10 @@ def _panel(frame: _Frame, channel: int, top: int, tolerance: float, *, peak_us: 
         below, above = (np.clip(expected + s * tolerance, least - room, most + room) for s in (-1, 1))
         parts.append(f'<path class="bd" d="{area(at, below, above, y, frame.begins)}"/>')
     parts.append(frame.line("ex", expected, expected, y))
-    filled = _filled_in(low, expected)
-    parts.append(frame.line("im", filled, filled, y))
-    parts.append(frame.line("ob", low, high, y))
+    parts.append(frame.line("ob", low, high, y, frame.gaps))
     marked = np.where(trace.flagged, low, np.nan), np.where(trace.flagged, high, np.nan)
     parts.append(frame.line("fl", *marked, y))
+    parts.append(frame.filled_in(channel, y))
     for first, last in runs(np.isnan(low), np.zeros_like(frame.begins)):
         width = max(int(at[last]) - int(at[first]), 4)
         parts.append(f'<rect class="ms" x="{int(at[first])}" y="{bottom - 6}" width="{width}" height="6"/>')
@@ -186,18 +206,14 @@ def _with_band(
     return min(least, max(low, least - room)), max(most, min(high, most + room))
 
 
-def _filled_in(observed: NDArray[np.float64], expected: NDArray[np.float64]) -> NDArray[np.float64]:
-    """What the network saw in place of missing values, `(P,)`: the last one seen, from the point before the
-    gap to its end; NaN elsewhere, and where there was no score."""
-    missing = np.isnan(observed)
-    last = np.maximum.accumulate(np.where(missing, -1, np.arange(observed.size)))
-    carried = np.where(last >= 0, observed[last], np.nan)
-    beside = missing | np.append(missing[1:], False)
-    return np.where(beside & ~np.isnan(expected), carried, np.nan)
+def _carried(observed: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The last value that came at or before each point, `(P,)`; NaN before the first."""
+    last = np.maximum.accumulate(np.where(np.isnan(observed), -1, np.arange(observed.size)))
+    return np.where(last >= 0, observed[last], np.nan)
 
 
-def _begins(time_us: NDArray[np.int64]) -> NDArray[np.bool_]:
-    """Where a line must begin anew, `(P,)`: after a step that is longer than usual."""
+def _gaps(time_us: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """Before which points rows are missing, `(P,)`: after a step that is longer than usual, and the first."""
     steps = np.diff(time_us)
     if steps.size == 0:
         return np.ones(time_us.size, dtype=bool)

@@ -72,11 +72,14 @@
       return ticks;
     };
 
-    const line = (values, other, y) => {
+    const gap = (place) => place > 0 && steps[place - 1] > SPLIT * usual;
+    // The network bridged those rows that are missing before a point with a score.
+    const cut = (place) => gap(place) && data.channels.every((channel) => Number.isNaN(channel.expected[place]));
+    const line = (values, other, y, parted = cut) => {
       let path = "", pen = false;
       data.time.forEach((time, place) => {
         if (Number.isNaN(values[place])) { pen = false; return; }
-        if (place && steps[place - 1] > SPLIT * usual) pen = false;
+        if (parted(place)) pen = false;
         const at = x(time).toFixed(1);
         path += `${pen ? "L" : "M"}${at} ${y(values[place]).toFixed(1)}`;
         if (other && other[place] !== values[place]) path += `L${at} ${y(other[place]).toFixed(1)}`;
@@ -95,19 +98,20 @@
         run = [];
       };
       data.time.forEach((_, place) => {
-        if (Number.isNaN(channel.expected[place]) || (place && steps[place - 1] > SPLIT * usual)) close();
+        if (Number.isNaN(channel.expected[place]) || cut(place)) close();
         if (!Number.isNaN(channel.expected[place])) run.push(place);
       });
       close();
       return path;
     };
-    const filledIn = (channel) => {
+    const filledIn = (channel, y) => {
       let last = NaN;
-      return channel.low.map((value, place) => {
-        if (!Number.isNaN(value)) last = value;
-        const beside = Number.isNaN(value) || Number.isNaN(channel.low[place + 1] ?? 0);
-        return beside && !Number.isNaN(channel.expected[place]) ? last : NaN;
-      });
+      const carried = channel.low.map((value) => { if (!Number.isNaN(value)) last = value; return last; });
+      const missing = (place) => Number.isNaN(channel.low[place] ?? 0);
+      const shown = carried.map((value, place) => (missing(place) || missing(place + 1)) && !Number.isNaN(channel.expected[place]) ? value : NaN);
+      const rows = Array.from(data.time.keys()).filter((place) => gap(place) && !cut(place) && !Number.isNaN(carried[place - 1]));
+      return line(shown, null, y, gap) + rows.map((place) =>
+        `M${x(data.time[place - 1]).toFixed(1)} ${y(carried[place - 1]).toFixed(1)}H${x(data.time[place]).toFixed(1)}`).join("");
     };
     const inView = () => Array.from(data.time.keys()).filter((place) => data.time[place] >= view[0] && data.time[place] <= view[1]);
 
@@ -155,9 +159,9 @@
       if (channel) {
         if (channel.tolerance !== null) make(inner, "path", { class: "bd", d: band(channel, y) });
         make(inner, "path", { class: "ex", d: line(channel.expected, null, y) });
-        make(inner, "path", { class: "im", d: line(filledIn(channel), null, y) });
-        make(inner, "path", { class: "ob", d: line(channel.low, channel.high, y) });
+        make(inner, "path", { class: "ob", d: line(channel.low, channel.high, y, gap) });
         make(inner, "path", { class: "fl", d: line(only(channel.low), only(channel.high), y) });
+        make(inner, "path", { class: "im", d: filledIn(channel, y) });
       } else {
         make(inner, "path", { class: "sv", d: line(data.severity, null, y) });
         make(inner, "path", { class: "fl", d: line(only(data.severity), null, y) });

@@ -46,6 +46,21 @@ def test_a_missing_value_is_a_gap_and_is_marked():
     assert len(drawn(svg, "ms")) == 1
 
 
+def test_missing_rows_that_were_bridged_are_shown_as_the_network_saw_them():
+    data = trace([1, 2, 3, 7, 7], times=[0, 1, 2, 5, 6])
+    svg = series_plot(data, 0, zone="UTC", label="flow")
+    assert lines_of(drawn(svg, "ob")[0]) == 2
+    assert lines_of(drawn(svg, "ex")[0]) == 1
+    assert re.fullmatch(r"M\d+ \d+h444", drawn(svg, "im")[0]["d"])  # three of six hours
+
+
+def test_rows_that_were_not_bridged_part_every_line():
+    data = trace([1, 2, 3, 7, 7], times=[0, 1, 2, 5, 6], expected=[1, 1, 1, np.nan, 1])
+    svg = series_plot(data, 0, zone="UTC", label="flow")
+    assert not drawn(svg, "im")
+    assert lines_of(drawn(svg, "ex")[0]) == 2
+
+
 def test_missing_rows_are_a_gap():
     svg = series_plot(trace([1, 2, 3, 4, 5], times=[0, 1, 2, 8, 9]), 0, zone="UTC", label="flow")
     assert lines_of(drawn(svg, "ob")[0]) == 2

@@ -17,6 +17,7 @@ from pydantic import BaseModel
 from aeflow import schemas
 from aeflow.config import PipelineConfig, json_schema
 from aeflow.report.queries import shipped_queries
+from aeflow.review.exchange_label_studio import INTERFACE_OF_IMAGES, INTERFACE_OF_SERIES
 
 FOLDER = Path(__file__).parent
 
@@ -108,9 +109,39 @@ def reports_page() -> str:
             ]
         lines.append("")
     lines += _sql_lines()
+    lines += _exchange_lines()
     lines += ["## Reasons", "", "| code | meaning |", "|---|---|"]
     lines += [f"| `{code}` | {meaning} |" for code, meaning in schemas.REASONS.items()]
     return "\n".join([*lines, ""])
+
+
+def _exchange_lines() -> list[str]:
+    """The forms in which verdicts go out and come back."""
+    return [
+        "## Verdicts in and out",
+        "",
+        "`aeflow verdicts CONFIG --export FILE --format FORM` writes every flag with all that was said of it, `--import FILE` keeps what",
+        "a file says: appended, all or nothing, and a file that is given twice changes nothing.",
+        "",
+        "| form | what it is | what is read of it |",
+        "|---|---|---|",
+        "| `csv` | a row a flag and saying, for a spreadsheet | `flag_id`, `verdict`; `reviewer`, `at`, `note` where they are there |",
+        "| `label-studio` | JSON: a task a flag, an annotation a saying, its regions as a prediction | `data.flag_id` of each task, and of its annotations the choice `verdict`, the texts `note` and `reviewer` |",
+        "| `coco` | JSON: images, and an annotation for each region and saying, whose category is the word | the category of each annotation; `attributes.flag_id`, `reviewer`, `at`, `note`. A flag is true if one of its regions is |",
+        "",
+        "The labelling interface for Label Studio; `$image` is the path below the source's root, served by a local storage there:",
+        "",
+        "```xml",
+        *INTERFACE_OF_IMAGES.splitlines(),
+        "```",
+        "",
+        "For a series:",
+        "",
+        "```xml",
+        *INTERFACE_OF_SERIES.splitlines(),
+        "```",
+        "",
+    ]
 
 
 def _sql_lines() -> list[str]:

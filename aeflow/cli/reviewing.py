@@ -99,10 +99,14 @@ def verdicts(
     config: ConfigArgument,
     export: Annotated[
         Path | None,
-        typer.Option("--export", metavar="FILE", help="Write every flag and its verdicts as CSV."),
+        typer.Option("--export", metavar="FILE", help="Write every flag and its verdicts."),
     ] = None,
     file: Annotated[
-        Path | None, typer.Option("--import", metavar="FILE", help="Keep the verdicts that a CSV holds.")
+        Path | None, typer.Option("--import", metavar="FILE", help="Keep the verdicts that a file holds.")
+    ] = None,
+    form: Annotated[
+        str | None,
+        typer.Option("--format", help="csv (default), label-studio, or coco for regions of images."),
     ] = None,
     reviewer: Annotated[
         str | None, typer.Option(help="Who said it, where a row names nobody. Default: who is logged in.")
@@ -111,14 +115,14 @@ def verdicts(
 ) -> None:
     """Take in what people said of flags, give it out, and tell how far the review is."""
     from aeflow.cli.output import print_json
-    from aeflow.review.exchange import count_reviewed, export_verdicts, import_verdicts
+    from aeflow.review.exchange import count_reviewed, export_verdicts, form_of, import_verdicts
 
     path = open_pipeline(config)
     done: dict[str, int] = {}
     if file is not None:
-        done["imported"] = import_verdicts(path, file, reviewer=reviewer or _user())
+        done["imported"] = import_verdicts(path, file, form_of(file, form), reviewer=reviewer or _user())
     if export is not None:
-        done["exported"] = export_verdicts(path, export)
+        done["exported"] = export_verdicts(path, export, form_of(export, form))
     state = count_reviewed(path)
     if json:
         print_json(state.to_json() | done)
@@ -127,7 +131,7 @@ def verdicts(
         new = done["imported"]
         print(f"{new} new {'verdict' if new == 1 else 'verdicts'} from {file}.")
     if "exported" in done:
-        print(f"{done['exported']} rows in {export}. Fill in `verdict` and give it back with --import.")
+        print(f"{done['exported']} flags in {export}. Fill in the verdicts and give it back with --import.")
     print(state.sentence())
 
 

@@ -1,17 +1,22 @@
-"""Verdicts in and out: a CSV of every flag that people fill in and give back."""
+"""Verdicts in and out: every flag as a file that people fill in and give back, in one of several forms."""
 
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
+from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo
 
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from aeflow.config import load_config
+from aeflow.exceptions import SourceError
 from aeflow.report.receipt import read_receipt
-from aeflow.report.stored import FLAGS_FILE
+from aeflow.report.stored import FLAGS_FILE, SCORES_FILE
+from aeflow.review.exchange_coco import read_dataset, write_dataset
+from aeflow.review.exchange_label_studio import read_tasks, write_tasks
 from aeflow.review.verdict_file import Flag, read_verdicts, write_verdicts
 from aeflow.settings import home_for
 from aeflow.store.files import storage_errors
@@ -19,10 +24,19 @@ from aeflow.store.paths import Paths
 from aeflow.store.verdicts import Standing, Verdict, open_verdicts, standing
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
 _COLUMNS = ["flag_id", "batch", "entity", "item", "start", "end", "severity", "channels"]
 _NAMED_CHANNELS = 3
+
+
+class Form(StrEnum):
+    """The forms of a file."""
+
+    CSV = "csv"
+    LABEL_STUDIO = "label-studio"
+    COCO = "coco"
 
 
 @dataclass(frozen=True)
@@ -74,23 +88,31 @@ def count_reviewed(config: Path) -> Reviewed:
     )
 
 
-def export_verdicts(config: Path, file: Path) -> int:
-    """Write every published flag and all that was said of it; one that a newer report no longer has, too,
-    if anything was said of it.
+def export_verdicts(config: Path, file: Path, form: Form = Form.CSV) -> int:
+    """Write every published flag and all that was said of it; as CSV, one that a newer report no longer has,
+    too, if anything was said of it.
 
     Returns:
-        The number of rows.
+        The number of rows, tasks or images.
 
     Raises:
+        SourceError: the form is not for flags of this kind.
         StorageError: a report or the database cannot be read, or the file not be written.
     """
     paths = _paths(config)
-    flags = published_flags(paths, ZoneInfo(load_config(config).batch.time_zone))
+    zone = ZoneInfo(load_config(config).batch.time_zone)
+    flags = published_flags(paths, zone, with_regions=form is not Form.CSV)
     said = _by_flag(open_verdicts(paths).all())
+    if form is Form.LABEL_STUDIO:
+        return write_tasks(file, flags.values(), said)
+    if form is Form.COCO:
+        return write_dataset(file, paths.pipeline, flags.values(), said)
     return write_verdicts(file, [*flags.values(), *_gone(flags, said)], said)
 
 
-def import_verdicts(config: Path, file: Path, *, reviewer: str, now: datetime | None = None) -> int:
+def import_verdicts(
+    config: Path, file: Path, form: Form = Form.CSV, *, reviewer: str, now: datetime | None = None
+) -> int:
     """Append the verdicts in the file, all or none; those that are kept already are passed over.
 
     Returns:
@@ -105,11 +127,30 @@ def import_verdicts(config: Path, file: Path, *, reviewer: str, now: datetime | 
     flags = published_flags(paths, ZoneInfo("UTC"))
     said = _by_flag(store.all())
     flags |= {flag.flag_id: flag for flag in _gone(flags, said)}
-    return store.add(read_verdicts(file, flags, said, reviewer=reviewer, now=now or datetime.now(UTC)))
+    readers = {Form.CSV: read_verdicts, Form.LABEL_STUDIO: read_tasks, Form.COCO: read_dataset}
+    found = readers[form](file, flags, said, reviewer=reviewer, now=now or datetime.now(UTC))
+    return store.add(found)
 
 
-def published_flags(paths: Paths, zone: ZoneInfo) -> dict[str, Flag]:
+def form_of(file: Path, named: str | None) -> Form:
+    """The form that was named, or that the file's ending tells.
+
+    Raises:
+        SourceError: it is none of them, or not clear.
+    """
+    if named is None and file.suffix.lower() != ".json":
+        return Form.CSV
+    if named not in set(Form):
+        came = "nothing, and JSON may be either of two" if named is None else repr(named)
+        raise SourceError(
+            f"expected --format {', '.join(Form)}; got {came}", where=str(file), remedy="Name the format."
+        )
+    return Form(named)
+
+
+def published_flags(paths: Paths, zone: ZoneInfo, *, with_regions: bool = False) -> dict[str, Flag]:
     """Every flag of every published report by its id, batches in their order, the severest first.
+    with_regions: of images also their regions and sizes.
 
     Raises:
         StorageError: a report cannot be read.
@@ -119,12 +160,24 @@ def published_flags(paths: Paths, zone: ZoneInfo) -> dict[str, Flag]:
         report = paths.report(batch)
         version = read_receipt(report).detector_version
         with storage_errors(report, "read the flags"):
-            rows = pq.read_table(report / FLAGS_FILE, columns=_COLUMNS, partitioning=None).to_pylist()
-        found |= {row["flag_id"]: _flag(row, zone, version) for row in rows}
+            columns = [*_COLUMNS, "boxes"] if with_regions else _COLUMNS
+            rows = pq.read_table(report / FLAGS_FILE, columns=columns, partitioning=None).to_pylist()
+            images = with_regions and any(row["item"] for row in rows)
+            sizes = _sizes(report / SCORES_FILE) if images else {}
+        found |= {row["flag_id"]: _flag(row, zone, version, sizes) for row in rows}
     return found
 
 
-def _flag(row: dict[str, Any], zone: ZoneInfo, version: int) -> Flag:
+def _sizes(scores: Path) -> dict[str, tuple[int, int]]:
+    """Flag id -> width and height of its image."""
+    columns = ["flag_id", "width_px", "height_px"]
+    flagged = pc.is_valid(pc.field("flag_id"))
+    rows = pq.read_table(scores, columns=columns, filters=flagged, partitioning=None).to_pylist()
+    return {row["flag_id"]: (row["width_px"], row["height_px"]) for row in rows}
+
+
+def _flag(row: dict[str, Any], zone: ZoneInfo, version: int, sizes: Mapping[str, tuple[int, int]]) -> Flag:
+    size = sizes.get(row["flag_id"], (0, 0))
     channels = [
         f"{c['channel']} {c['share']:.0%}" for c in (row["channels"] or [])[:_NAMED_CHANNELS] if c["share"]
     ]
@@ -138,6 +191,12 @@ def _flag(row: dict[str, Any], zone: ZoneInfo, version: int) -> Flag:
         severity=f"{row['severity']:.1f}",
         channels="; ".join(channels),
         detector_version=version,
+        boxes=tuple(
+            (box["x_px"], box["y_px"], box["width_px"], box["height_px"], box["share"])
+            for box in row.get("boxes") or ()
+        ),
+        width_px=size[0],
+        height_px=size[1],
     )
 
 

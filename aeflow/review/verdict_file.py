@@ -9,7 +9,7 @@ from __future__ import annotations
 import csv
 import io
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from aeflow.exceptions import SourceError
@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
     from pathlib import Path
 
-_OF_FLAG = ("batch", "entity", "item", "start", "end", "severity", "channels")
-COLUMNS = ("flag_id", *_OF_FLAG, "verdict", "reviewer", "at", "note", "detector_version")
+OF_FLAG = ("batch", "entity", "item", "start", "end", "severity", "channels")
+COLUMNS = ("flag_id", *OF_FLAG, "verdict", "reviewer", "at", "note", "detector_version")
 # What spreadsheets make of them, and what people write.
 _WORDS = {"1": Word.TRUE, "yes": Word.TRUE, "0": Word.FALSE, "no": Word.FALSE, "?": Word.UNSURE}
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
@@ -29,7 +29,9 @@ _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 @dataclass(frozen=True)
 class Flag:
-    """What a flag is, in words for a table; detector_version: that of its report."""
+    """What a flag is, in words for a table; detector_version: that of its report. boxes: of an image's
+    regions x, y, width, height in its own pixels and share of the error, where they were asked for; and its
+    size."""
 
     flag_id: str
     batch: str
@@ -40,6 +42,9 @@ class Flag:
     severity: str
     channels: str
     detector_version: int
+    boxes: tuple[tuple[int, int, int, int, float], ...] = ()
+    width_px: int = 0
+    height_px: int = 0
 
 
 def write_verdicts(path: Path, flags: Iterable[Flag], said: Mapping[str, list[Verdict]]) -> int:
@@ -57,7 +62,7 @@ def write_verdicts(path: Path, flags: Iterable[Flag], said: Mapping[str, list[Ve
     table.writerow(COLUMNS)
     rows = 0
     for flag in flags:
-        what = [getattr(flag, name) for name in ("flag_id", *_OF_FLAG)]
+        what = [getattr(flag, name) for name in ("flag_id", *OF_FLAG)]
         of_flag: list[Verdict | None] = [*said.get(flag.flag_id, ())]
         for verdict in of_flag or [None]:
             words = (
@@ -114,22 +119,25 @@ def read_verdicts(
                 remedy="`aeflow verdicts CONFIG --export FILE` writes every flag with its id.",
             )
         version = (row.get("detector_version") or "").strip()
-        at = _time(row.get("at"), where)
+        at = time_of(row.get("at"), where)
         verdict = Verdict(
             flag_id=flag.flag_id,
             batch=flag.batch,
-            word=_word(word, where),
+            word=word_of(word, where),
             reviewer=_restored(row.get("reviewer")) or reviewer,
             at=at or now,
             note=_restored(row.get("note")),
-            detector_version=int(version) if version.isdigit() else flag.detector_version,
+            detector_version=int(version)
+            if version.isdecimal() and len(version) < 10
+            else flag.detector_version,
         )
-        if at is not None or not _repeats(verdict, said.get(flag.flag_id, [])):
+        if at is not None or not repeats(verdict, said.get(flag.flag_id, [])):
             found.append(verdict)
     return found
 
 
-def _repeats(verdict: Verdict, said: list[Verdict]) -> bool:
+def repeats(verdict: Verdict, said: list[Verdict]) -> bool:
+    """Whether it is what its reviewer said last."""
     mine = [v for v in said if v.reviewer == verdict.reviewer]
     last = max(mine, key=lambda v: v.at, default=None)
     return last is not None and (last.word, last.note) == (verdict.word, verdict.note)
@@ -154,7 +162,12 @@ def _rows(path: Path) -> list[dict[str, str]]:
     return rows
 
 
-def _word(text: str, where: str) -> Word:
+def word_of(text: str, where: str) -> Word:
+    """The word that a text means, in lower case.
+
+    Raises:
+        SourceError: it is none of a verdict.
+    """
     if text in _WORDS:
         return _WORDS[text]
     if text not in set(Word):
@@ -162,7 +175,12 @@ def _word(text: str, where: str) -> Word:
     return Word(text)
 
 
-def _time(text: str | None, where: str) -> datetime | None:
+def time_of(text: str | None, where: str) -> datetime | None:
+    """The aware time that a text means; None where there is none.
+
+    Raises:
+        SourceError: it cannot be read, or has no offset.
+    """
     if not text or not text.strip():
         return None
     try:
@@ -173,7 +191,10 @@ def _time(text: str | None, where: str) -> datetime | None:
         ) from error
     if time.tzinfo is None:
         raise SourceError(f"expected a time with its offset, got {text!r}", where=where, remedy="Add +00:00.")
-    return time
+    try:
+        return time.astimezone(UTC)
+    except OverflowError as error:
+        raise SourceError(f"expected a time of these centuries, got {text!r}", where=where) from error
 
 
 def _plain(value: object) -> object:

@@ -139,15 +139,36 @@ def promote(config: ConfigArgument, version: Annotated[int, typer.Argument(metav
     print(f"Version {version} is the champion now{f'; before it was version {before}' if before else ''}.")
 
 
-def rollback(config: ConfigArgument) -> None:
-    """Go back to the champion before."""
+def rollback(
+    config: ConfigArgument,
+    rescore: Annotated[
+        bool, typer.Option("--rescore", help="Score the batches again that the one taken back had scored.")
+    ] = False,
+    json: JsonOption = False,
+) -> None:
+    """Go back to the champion before; names the batches that the one taken back had scored."""
+    from aeflow.cli.output import print_json
     from flows.champion import roll_back
 
-    change = roll_back(open_pipeline(config))
-    print(f"Version {change.now} is the champion again, in place of version {change.before}.")
-    if change.scored:
-        print(f"Scored by version {change.before}: {', '.join(change.scored)}.")
-        print(f"To score them again: aeflow score {config} --batch ID")
+    change = roll_back(open_pipeline(config), rescore=rescore)
+    if json:
+        print_json(change.to_json())
+    else:
+        print(f"Version {change.now} is the champion again, in place of version {change.before}.")
+        if change.scored:
+            print(f"Scored by version {change.before}: {', '.join(change.scored)}.")
+        if change.scored and not rescore:
+            print("To score them again:")
+            for batch in change.scored:
+                print(f"  aeflow score {config} --batch {batch}")
+        if rescore:
+            print(
+                f"{len(change.rescored)} scored again, {len(change.restored)} of them to the byte what they were before."
+            )
+        for failure in change.failed:
+            typer.echo(f"aeflow: {failure}", err=True)
+    if change.failed:
+        raise typer.Exit(2)
 
 
 def _figure(value: float | None) -> str:

@@ -62,3 +62,23 @@ def test_without_a_champion_one_is_trained_on_the_configured_history(trained, tm
     assert "no champion yet" in " ".join(found["decision"]["reasons"])
     assert found["trained"]["live"]
     assert "3 batches, 2022-W14 to 2022-W16" in found["trained"]["note"]
+
+
+def test_going_back_restores_the_scores_to_the_byte(nights):
+    nights.ok("score", "water", "--batch", "2022-W17")
+    scores = nights.paths("water").report("2022-W17") / "scores.parquet"
+    before = scores.read_bytes()
+    nights.set("water", seed=5)
+    nights.ok("train", "water", "--challenger")
+    nights.ok("promote", "water", "2")
+    nights.set("water", seed=0)
+    nights.ok("score", "water", "--batch", "2022-W17")
+    nights.ok("score", "water", "--batch", "2022-W18")
+    assert scores.read_bytes() != before
+    back = json.loads(nights.ok("rollback", "water", "--rescore", "--json"))
+    assert (back["before"], back["now"]) == (2, 1)
+    assert back["scored"] == back["rescored"] == ["2022-W17", "2022-W18"]
+    assert back["restored"] == ["2022-W17"]
+    assert scores.read_bytes() == before
+    # And forward again: the way back is remembered in both directions.
+    assert "aeflow score water --batch 2022-W18" in nights.ok("rollback", "water")

@@ -279,6 +279,9 @@ REASONS: dict[str, str] = {
     "too_many_pixels": "the image is larger than source.max_pixels",
     "wrong_mode": "the pixel format cannot be converted without loss of meaning",
     "too_small": "the image is smaller than one tile",
+    # fit, yet nothing is learnt from it
+    "confirmed_abnormal": "a person confirmed that it is abnormal",
+    "flagged": "it is flagged, and nobody called the flag false",
     # valid, yet not scorable
     "no_context": "the window before it is not complete (start of the data, or a gap)",
 }

@@ -16,6 +16,7 @@ from aeflow.report.latent_map import ByClass, ByScore, ByVerdict, latent_map
 from aeflow.report.receipt import read_receipt
 from aeflow.representations.class_reading import drawn_evenly
 from aeflow.representations.embedding_table import portions, rows_of
+from aeflow.review.reviewed import bound_verdicts
 from aeflow.scoring import SCORES_FILE
 from aeflow.store.verdicts import open_verdicts, standing
 
@@ -180,7 +181,7 @@ def _colouring(maps: Maps, keys: Sequence[Key], score: NDArray[np.float32]) -> B
 
 def _verdicts_of_items(task: SideTask, published: Path) -> dict[Key, str]:
     """What holds of each item that belongs to a flag."""
-    holds = standing(open_verdicts(task.paths).all())
+    holds = standing(bound_verdicts(task.paths, open_verdicts(task.paths).all()))
     return {
         key: str(holds.get(flag, _NOT_REVIEWED))
         for key, flag in _items(published, ("flag_id",))

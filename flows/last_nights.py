@@ -10,13 +10,14 @@ from aeflow import registry
 from aeflow.report.night import night_of
 from aeflow.report.summary import read_summary
 from aeflow.retraining import Circumstances, Judgement, Night, judge_nights
+from aeflow.review.learning import verdicts_since
+from aeflow.review.reviewed import bound_verdicts
 from aeflow.store.ledger import open_ledger
 from aeflow.store.retrainings import asked_since, last_training_at, open_retrainings, vetoed_at
-from aeflow.store.verdicts import Standing, Word, open_verdicts, standing
+from aeflow.store.verdicts import Standing, open_verdicts, standing
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from datetime import datetime
 
     from aeflow.config import Retraining
     from aeflow.store.paths import Paths
@@ -53,11 +54,11 @@ def read_last_nights(paths: Paths) -> LastNights:
     steps = open_retrainings(paths).all()
     if champion is None:
         return LastNights(None, (), Circumstances(None))
-    said = open_verdicts(paths).all()
+    said = bound_verdicts(paths, open_verdicts(paths).all())
     trained_at = next(v.created for v in registry.versions(paths) if v.version == champion.version)
     known = Circumstances(
         trained_at=trained_at,
-        new_verdicts=_words_since(said, trained_at),
+        new_verdicts=verdicts_since(said, trained_at),
         last_retraining_at=last_training_at(steps),
         asked_at=asked_since(steps),
         vetoed_at=vetoed_at(steps),
@@ -82,8 +83,3 @@ def _nights(paths: Paths, version: int, said: Sequence[Verdict]) -> tuple[Night,
         )
         for batch in scored[-_LOOK_BACK:]
     )
-
-
-def _words_since(said: Sequence[Verdict], since: datetime) -> int:
-    """Flags of which somebody said true or false since then."""
-    return len({v.flag_id for v in said if v.at > since and v.word != Word.UNSURE})

@@ -20,10 +20,12 @@ from aeflow.data.take_in import history_batches, take_in_training
 from aeflow.detector.fitting import Fitted, TrainingData, fit, prepare
 from aeflow.report.model_card import model_card
 from aeflow.report.training_figures import training_figures
+from aeflow.review.learning import left_out_of_training
 from aeflow.settings import home_for
 from aeflow.store.claims import claim
 from aeflow.store.digests import sha256_folder
 from aeflow.store.paths import Paths
+from aeflow.store.verdicts import open_verdicts
 from aeflow.training.devices import choose_device
 from flows.artifacts import show_summary
 from flows.champion import crown
@@ -118,8 +120,10 @@ def train_detector(
 
 @io_step
 def take_in_history(config: PipelineConfig, paths: Paths) -> tuple[list[str], Intake]:
-    """The batches to learn from, and a snapshot of them."""
-    return history_batches(config), take_in_training(config, paths.training / "intake")
+    """The batches to learn from, and a snapshot of them without what is flagged or confirmed to be abnormal."""
+    batches = history_batches(config)
+    left_out = left_out_of_training(config, paths, open_verdicts(paths).all(), batches)
+    return batches, take_in_training(config, paths.training / "intake", left_out=left_out)
 
 
 @step

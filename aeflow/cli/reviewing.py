@@ -2,12 +2,24 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from aeflow.cli.arguments import ConfigArgument, JsonOption, open_pipeline
+
+if TYPE_CHECKING:
+    from aeflow.review.trends import Tally
+
+
+class Groups(StrEnum):
+    """What flags are counted for."""
+
+    NIGHT = "night"
+    MODEL = "model"
+    ENTITY = "entity"
 
 
 def add_commands(app: typer.Typer) -> None:
@@ -111,6 +123,9 @@ def verdicts(
     reviewer: Annotated[
         str | None, typer.Option(help="Who said it, where a row names nobody. Default: who is logged in.")
     ] = None,
+    by: Annotated[
+        Groups | None, typer.Option("--by", help="Flags and precision of each night, model or entity.")
+    ] = None,
     json: JsonOption = False,
 ) -> None:
     """Take in what people said of flags, give it out, and tell how far the review is."""
@@ -124,8 +139,10 @@ def verdicts(
     if export is not None:
         done["exported"] = export_verdicts(path, export, form_of(export, form))
     state = count_reviewed(path)
+    groups = _tallies(path, by) if by is not None else []
     if json:
-        print_json(state.to_json() | done)
+        told = {"by": [tally.to_json() for tally in groups]} if by is not None else {}
+        print_json(state.to_json() | done | told)
         return
     if "imported" in done:
         new = done["imported"]
@@ -133,6 +150,39 @@ def verdicts(
     if "exported" in done:
         print(f"{done['exported']} flags in {export}. Fill in the verdicts and give it back with --import.")
     print(state.sentence())
+    if by is not None:
+        _print_tallies(by, groups)
+
+
+def _tallies(config: Path, by: Groups) -> list[Tally]:
+    from aeflow.backlog import paths_of
+    from aeflow.review import trends
+    from aeflow.review.board import Board
+
+    tallied = {
+        Groups.NIGHT: trends.by_night,
+        Groups.MODEL: trends.by_version,
+        Groups.ENTITY: trends.by_entity,
+    }
+    return list(tallied[by](Board(paths_of(config)).now()))
+
+
+def _print_tallies(by: Groups, tallies: list[Tally]) -> None:
+    from aeflow.cli.output import print_table
+
+    names = ["flags", "true", "false", "unsure", "disputed", "open", "suppressed"]
+    rows = []
+    for tally in tallies:
+        told = tally.to_json()
+        shares = [told[name] for name in ("precision", "precision_low", "precision_high")]
+        rows.append(
+            [
+                told["name"],
+                *(told[name] for name in names),
+                *("" if s is None else f"{s:.2f}" for s in shares),
+            ]
+        )
+    print_table([str(by), *names, "precision", "from", "to"], rows)
 
 
 def _user() -> str:

@@ -24,6 +24,7 @@ from aeflow.data.decoding import SIXTEEN_BIT, DecodeError, read_header
 from aeflow.data.image_files import ImageRef, image_source, root_of
 from aeflow.data.image_quarantine import SetAside, quarantine_table
 from aeflow.data.intake import ACCOUNT_FILE, QUARANTINE_FILE, Intake
+from aeflow.data.left_out import NOTHING
 from aeflow.data.ordered_map import cores, map_in_order
 from aeflow.exceptions import StorageError
 
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from aeflow.config import PipelineConfig
+    from aeflow.data.left_out import LeftOut
 
 T = TypeVar("T")
 
@@ -72,8 +74,16 @@ class StagedImage:
     group: str | None
 
 
-def take_in_images(config: PipelineConfig, batch: str, refs: Sequence[ImageRef], folder: Path) -> Intake:
-    """Stage `refs` (sorted by item, each once) as a batch in `folder`.
+def take_in_images(
+    config: PipelineConfig,
+    batch: str,
+    refs: Sequence[ImageRef],
+    folder: Path,
+    *,
+    left_out: LeftOut = NOTHING,
+) -> Intake:
+    """Stage `refs` (sorted by item, each once) as a batch in `folder`. Files of a content that is `left_out`
+    are set aside.
 
     Each file is hashed and its header checked, in threads; no pixel is decoded. A file may still turn
     out cut off when it is decoded. The digest is that of the lines "item NUL sha256" of the valid
@@ -91,7 +101,8 @@ def take_in_images(config: PipelineConfig, batch: str, refs: Sequence[ImageRef],
     workers = cores(config.compute.workers)
 
     def look_at(some: tuple[ImageRef, ...]) -> list[_Row | SetAside]:
-        return [_look_at(root, ref, max_pixels) for ref in some]
+        looked = [_look_at(root, ref, max_pixels) for ref in some]
+        return [_unless_left_out(one, left_out) for one in looked] if left_out.images else looked
 
     looks = map_in_order(look_at, _portions(refs, _FILES_A_TASK), workers=workers, ahead=4 * workers)
     digest = hashlib.sha256()
@@ -200,6 +211,11 @@ def _look_at(root: Path, ref: ImageRef, max_pixels: int) -> _Row | SetAside:
     return _Row(
         ref.item, sha256, size, header.format, header.mode, header.width_px, header.height_px, ref.group
     )
+
+
+def _unless_left_out(one: _Row | SetAside, left_out: LeftOut) -> _Row | SetAside:
+    reason = left_out.images.get(one.sha256) if isinstance(one, _Row) else None
+    return one if reason is None else SetAside(one.item, reason, "")
 
 
 def _rows_of(intake: Intake, columns: Sequence[str]) -> Iterator[tuple[Any, ...]]:

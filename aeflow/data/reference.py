@@ -13,6 +13,7 @@ import numpy as np
 import pyarrow.parquet as pq
 
 from aeflow.data.image_intake import items_path
+from aeflow.data.left_out import REASONS as LEFT_OUT
 from aeflow.data.observed_cadence import ObservedCadence
 from aeflow.data.row_chunks import CHUNK_ROWS, iter_row_chunks
 from aeflow.data.rows_per_batch import BatchCounts, RowsPerBatch
@@ -196,11 +197,16 @@ def learn_reference(config: PipelineConfig, intake: Intake) -> Reference:
     return Reference(
         channels=config.channels,
         rows_per_batch=counts.result(),
-        quarantined_share=intake.quarantined_share,
+        quarantined_share=_unfit(intake) / intake.rows_in if intake.rows_in else 0.0,
         out_of_order_share=intake.out_of_order / intake.rows_in if intake.rows_in else 0.0,
         series=series,
         images=images,
     )
+
+
+def _unfit(intake: Intake) -> int:
+    """Rows or files that were set aside for what they are, not for what is said of them."""
+    return sum(count for reason, count in intake.quarantined.items() if reason not in LEFT_OUT)
 
 
 def widened(

@@ -28,8 +28,11 @@ FAULTS = (
     "no_value",
     "out_of_limits",
     "duplicate_timestamp",
+    "confirmed_abnormal",
+    "flagged",
 )
-"""Reason codes by number; 0 is a row that is fit. Up to `bad_number` they are found while reading."""
+"""Reason codes by number; 0 is a row that is fit. Up to `bad_number` they are found while reading; the last
+two are of rows that are fit and only not learnt from (`left_out`)."""
 
 _LARGEST = float(np.finfo(np.float32).max)
 """Values are scored and stored as float32: a larger number would be an infinity there."""
@@ -147,4 +150,6 @@ _RULES = {
     "bad_timestamp": "the time is ISO 8601 and lies between 1678 and 2261",
     "ambiguous_local_time": "a time without an offset occurs exactly once in {zone}",
     "bad_number": "a channel holds a number or nothing",
+    "confirmed_abnormal": "nothing is learnt from what was confirmed to be abnormal",
+    "flagged": "nothing is learnt from what is flagged, unless it was called false",
 }

@@ -16,6 +16,7 @@ import duckdb
 from aeflow.data import periods, sql, tables
 from aeflow.data.history import batch_not_found, select_history
 from aeflow.data.intake import ACCOUNT_FILE, QUARANTINE_FILE, ROWS_FILE, Intake
+from aeflow.data.left_out import NOTHING
 from aeflow.data.row_rules import RowRules
 from aeflow.data.spooling import layout_of, readable_times, spool_files, spool_folder_before, spool_periods
 from aeflow.data.staged_files import Cut, Staged, stage
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from aeflow.config import PipelineConfig
+    from aeflow.data.left_out import LeftOut
 
 EVERYTHING = "all"
 """The only batch id with batch.by: source."""
@@ -115,8 +117,15 @@ def take_in_series(
         return _account(config, batch, staged, spool, (start, end))
 
 
-def take_in_history(config: PipelineConfig, folder: Path, *, chunk_rows: int = tables.CHUNK_ROWS) -> Intake:
-    """Stage all rows of the batches that `config.history` selects, as one batch called "history".
+def take_in_history(
+    config: PipelineConfig,
+    folder: Path,
+    *,
+    left_out: LeftOut = NOTHING,
+    chunk_rows: int = tables.CHUNK_ROWS,
+) -> Intake:
+    """Stage all rows of the batches that `config.history` selects, as one batch called "history"; those that
+    are `left_out` are set aside.
 
     `first_rows` and `first_share` count the rows of each entity in the order of time, those that are
     set aside included; rows after that are not part of the history. Without a time column, the rows
@@ -135,7 +144,9 @@ def take_in_history(config: PipelineConfig, folder: Path, *, chunk_rows: int = t
             for chosen_batch in chosen:
                 spool_files(config, _files_of(config, chosen_batch), spool)
         cut = Cut(first_rows=config.history.first_rows, first_share=config.history.first_share)
-        staged = stage(spool, folder, HISTORY, _rules(config), cut=cut, chunk_rows=chunk_rows)
+        staged = stage(
+            spool, folder, HISTORY, _rules(config), cut=cut, chunk_rows=chunk_rows, left_out=left_out
+        )
         return _account(config, HISTORY, staged, spool, (None, None))
 
 

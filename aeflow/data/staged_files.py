@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from aeflow.data.intake import QUARANTINE_FILE, ROWS_FILE
+from aeflow.data.left_out import NOTHING
 from aeflow.data.row_rules import FAULTS, LastKept, RowRules, Rows
 from aeflow.exceptions import AccountingError
 from aeflow.schemas import QUARANTINE, TIME
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from pathlib import Path
     from types import TracebackType
 
+    from aeflow.data.left_out import LeftOut
     from aeflow.data.staging import Spool, StagedRows
 
 _BAD_TIMES = frozenset({FAULTS.index("malformed_row"), FAULTS.index("bad_timestamp")})
@@ -84,8 +86,18 @@ class Staged:
     entities: tuple[str, ...]
 
 
-def stage(spool: Spool, folder: Path, batch: str, rules: RowRules, *, cut: Cut, chunk_rows: int) -> Staged:
-    """Judge the rows of the spool and write `rows.parquet` and `quarantine.parquet` into `folder`.
+def stage(
+    spool: Spool,
+    folder: Path,
+    batch: str,
+    rules: RowRules,
+    *,
+    cut: Cut,
+    chunk_rows: int,
+    left_out: LeftOut = NOTHING,
+) -> Staged:
+    """Judge the rows of the spool and write `rows.parquet` and `quarantine.parquet` into `folder`. Rows that
+    are `left_out` are set aside although they are fit.
 
     Raises:
         AccountingError: a row that was read is neither valid, nor set aside, nor cut off.
@@ -112,6 +124,7 @@ def stage(spool: Spool, folder: Path, batch: str, rules: RowRules, *, cut: Cut, 
             taken = (place >= first[entity]) & (place < last[entity])
             taken_chunk = chunk if taken.all() else chunk.only(taken)
             fault, kept = rules.judge(taken_chunk.rows, kept)
+            fault = np.where(fault > 0, fault, left_out.faults(taken_chunk.rows, names))
             fit = taken_chunk.only(fault == 0)
             out = (fault > 0) & ~taken_chunk.context
             rows.write(_valid_rows(fit, names, files))

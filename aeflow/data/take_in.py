@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from aeflow.data.history import select_history
 from aeflow.data.image_files import history_images, images_of, list_image_batches
 from aeflow.data.image_intake import take_in_images
+from aeflow.data.left_out import NOTHING
 from aeflow.data.series_intake import (
     HISTORY,
     list_series_batches,
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
     from aeflow.config import PipelineConfig
     from aeflow.data.intake import Intake
+    from aeflow.data.left_out import LeftOut
 
 
 @dataclass(frozen=True)
@@ -64,8 +66,9 @@ def take_in(config: PipelineConfig, batch: str, folder: Path, *, context: Contex
     )
 
 
-def take_in_training(config: PipelineConfig, folder: Path) -> Intake:
-    """Stage a snapshot of the history that the config chooses in `folder`; raises as `take_in`."""
+def take_in_training(config: PipelineConfig, folder: Path, *, left_out: LeftOut = NOTHING) -> Intake:
+    """Stage a snapshot of the history that the config chooses in `folder`; what is `left_out` is set aside.
+    Raises as `take_in`."""
     if config.kind == "images":
-        return take_in_images(config, HISTORY, history_images(config), folder)
-    return take_in_history(config, folder)
+        return take_in_images(config, HISTORY, history_images(config), folder, left_out=left_out)
+    return take_in_history(config, folder, left_out=left_out)

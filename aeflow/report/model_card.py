@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from aeflow.data.intake import in_words
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -36,7 +38,7 @@ def model_card(
         f"# {config.name}: {config.model.family} detector for {config.kind}",
         "",
         f"- Channels: {', '.join(config.channels)}",
-        f"- Learnt from {intake.valid:,} items of {len(batches)} batches ({shown}); {intake.rows_in - intake.valid:,} set aside",
+        f"- Learnt from {intake.valid:,} items of {len(batches)} batches ({shown}); {intake.rows_in - intake.valid:,} set aside ({in_words(intake.quarantined)})",
         f"- Digest of that history: {intake.digest}",
         f"- {how} on {training.device} in {training.precision}, seed {config.seed}",
         f"- Promise: {promise} (rule {calibration.rule}, {calibration.n:,} calibration scores)",

@@ -13,7 +13,7 @@ from __future__ import annotations
 import threading
 import time
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -21,10 +21,11 @@ import numpy as np
 from aeflow.exceptions import StorageError
 from aeflow.review.catalogue import EMPTY, Catalogue, read_catalogue
 from aeflow.review.nearest import Nearest
+from aeflow.review.reviewed import renamed_flags
 from aeflow.store.verdicts import Standing, open_verdicts, standing
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -32,16 +33,18 @@ if TYPE_CHECKING:
     from aeflow.store.verdicts import Verdict
 
 OPEN = "open"
-STATES = (OPEN, *(str(s) for s in Standing))
-"""What can hold of a flag; `Snapshot.state` holds places in this list."""
+SUPPRESSED = "suppressed"
+STATES = (OPEN, *(str(s) for s in Standing), SUPPRESSED)
+"""What can hold of a flag; `Snapshot.state` holds places in this list. What people say of one that is
+suppressed holds of it, as of any other."""
 _LOOK_AGAIN_SECONDS = 2.0
 _OVERLAP = 256  # verdicts that are asked for again: of two writers at once the later number may come first
 
 
 @dataclass(frozen=True, eq=False)
 class Snapshot:
-    """One moment. said: flag id -> everything that was said of it, in the order it was kept, taken-back words
-    too. state: `(N,)` int8, places in `STATES`."""
+    """One moment. said: flag id -> everything that was said of it, or of what it was in an earlier report, in
+    the order it was kept, taken-back words too. state: `(N,)` int8, places in `STATES`."""
 
     catalogue: Catalogue
     said: Mapping[str, tuple[Verdict, ...]]
@@ -71,6 +74,7 @@ class Board:
         self._lock, self._looking = threading.Lock(), threading.Lock()
         self._numbers: set[int] = set()
         self._said: dict[str, tuple[Verdict, ...]] = {}
+        self._renamed: dict[str, str] = {}
         self._by_reviewer: dict[str, list[Verdict]] = {}
         self._snapshot = Snapshot(EMPTY, {}, np.zeros(0, np.int8))
         self._looked = -np.inf
@@ -142,9 +146,7 @@ class Board:
                 return
             catalogue.prepare()
             with self._lock:
-                state = np.zeros(catalogue.size, np.int8)
-                self._mark(catalogue, state, self._said)
-                self._snapshot = Snapshot(catalogue, self._snapshot.said, state)
+                self._mark(catalogue, _unsaid(catalogue), set(self._said))
 
     def _hear(self) -> None:
         """Take in what was said since."""
@@ -156,17 +158,29 @@ class Board:
                 self._by_reviewer.setdefault(verdict.reviewer, []).append(verdict)
                 changed.add(verdict.flag_id)
         if changed:
-            catalogue, state = self._snapshot.catalogue, self._snapshot.state.copy()
-            self._mark(catalogue, state, changed)
-            self._snapshot = Snapshot(catalogue, dict(self._said), state)
+            self._mark(self._snapshot.catalogue, self._snapshot.state.copy(), changed)
 
-    def _mark(self, catalogue: Catalogue, state: NDArray[np.int8], flags: Iterable[str]) -> None:
-        """Write into `state` what holds of the flags."""
-        for flag in flags:
+    def _mark(self, catalogue: Catalogue, state: NDArray[np.int8], flags: set[str]) -> None:
+        """The snapshot anew, with what holds of the flags written into `state`. Where a batch was scored again,
+        what was said of an event of before counts for the one that it is now."""
+        if catalogue is not self._snapshot.catalogue or not flags <= catalogue.place.keys():
+            gone = self._said.keys() - catalogue.place.keys()
+            self._renamed = renamed_flags(self._paths, (v for flag in gone for v in self._said[flag]))
+        said = dict(self._said)
+        for old, new in self._renamed.items():
+            said[new] = (*self._said[old], *said.get(new, ()))
+        unsaid = _unsaid(catalogue)
+        for flag in {self._renamed.get(flag, flag) for flag in flags}:
             place = catalogue.place.get(flag)
             if place is not None:
-                held = standing(self._said[flag]).get(flag)
-                state[place] = 0 if held is None else STATES.index(held)
+                held = standing(replace(v, flag_id=flag) for v in said[flag]).get(flag)
+                state[place] = unsaid[place] if held is None else STATES.index(held)
+        self._snapshot = Snapshot(catalogue, said, state)
+
+
+def _unsaid(catalogue: Catalogue) -> NDArray[np.int8]:
+    """`(N,)` the state of each flag while nobody says anything of it."""
+    return np.where(catalogue.suppressed, STATES.index(SUPPRESSED), 0).astype(np.int8)
 
 
 _JUDGED = [STATES.index(Standing.TRUE), STATES.index(Standing.FALSE), STATES.index(Standing.DISPUTED)]

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from aeflow.store.paths import Paths
 
 _COLUMNS = ["flag_id", "entity", "item", "start", "end", "score", "p_value", "severity", "channels", "boxes"]
-_LATER = ("signature",)  # columns that earlier reports do not have
+_LATER = ("signature", "suppressed")  # columns that earlier reports do not have
 _SIZES = ["item", "width_px", "height_px"]
 _NO_TIME = np.iinfo(np.int64).min
 
@@ -49,6 +49,7 @@ class Night:
     channel: F texts, the channel with the largest share. share: `(F,)` float32, its part of the score.
     start_us, end_us: `(F,)` int64, microseconds since 1970 in UTC; the least int64 where there is none.
     severity: `(F,)` float32; p_value: `(F,)` float64; like: see `likeness`.
+    suppressed: `(F,)` bool, like one that was called false.
     """
 
     batch: str
@@ -68,6 +69,7 @@ class Night:
     severity: NDArray[np.float32]
     p_value: NDArray[np.float64]
     like: Marks
+    suppressed: NDArray[np.bool_]
 
 
 @dataclass(frozen=True, eq=False)
@@ -104,6 +106,11 @@ class Catalogue:
     def p_value(self) -> NDArray[np.float64]:
         """`(N,)`."""
         return _joined([night.p_value for night in self.nights], np.float64)
+
+    @cached_property
+    def suppressed(self) -> NDArray[np.bool_]:
+        """`(N,)`."""
+        return _joined([night.suppressed for night in self.nights], np.bool_)
 
     @cached_property
     def share(self) -> NDArray[np.float32]:
@@ -259,7 +266,14 @@ def _read(batch: str, folder: Path, signature: Signature) -> Night:
         severity=np.asarray(table.column("severity")).astype(np.float32),
         p_value=np.asarray(table.column("p_value")).astype(np.float64),
         like=_marks(table, summary.kind, folder / SCORES_FILE, texts["item"], receipt.detector_version),
+        suppressed=_suppressed(table),
     )
+
+
+def _suppressed(table: pa.Table) -> NDArray[np.bool_]:
+    if "suppressed" not in table.column_names:
+        return np.zeros(len(table), bool)
+    return np.asarray(pc.fill_null(table.column("suppressed"), pa.scalar(value=False)))
 
 
 def _marks(table: pa.Table, kind: str, scores: Path, items: list[str], version: int) -> Marks:

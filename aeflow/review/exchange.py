@@ -13,10 +13,12 @@ import pyarrow.parquet as pq
 
 from aeflow.config import load_config
 from aeflow.exceptions import SourceError
+from aeflow.numerics.proportion import wilson_interval
 from aeflow.report.receipt import read_receipt
 from aeflow.report.stored import FLAGS_FILE, SCORES_FILE
 from aeflow.review.exchange_coco import read_dataset, write_dataset
 from aeflow.review.exchange_label_studio import read_tasks, write_tasks
+from aeflow.review.reviewed import bound_verdicts
 from aeflow.review.verdict_file import Flag, read_verdicts, write_verdicts
 from aeflow.settings import home_for
 from aeflow.store.files import storage_errors
@@ -52,16 +54,27 @@ class Reviewed:
     unsure: int
     disputed: int
 
+    @property
+    def precision(self) -> tuple[float, float, float] | None:
+        """The share of true ones among those called true or false, and its 95 % interval (Wilson)."""
+        judged = self.true + self.false
+        return (self.true / judged, *wilson_interval(self.true, judged)) if judged else None
+
     def sentence(self) -> str:
         """For a person."""
+        precision = ""
+        if self.precision is not None:
+            share, low, high = self.precision
+            precision = f" Precision {share:.0%}, 95 % interval {low:.0%} to {high:.0%}."
         return (
             f"{self.pipeline}: {self.reviewed} of {self.flags} flags reviewed: {self.true} true, "
-            f"{self.false} false, {self.unsure} unsure, {self.disputed} disputed."
+            f"{self.false} false, {self.unsure} unsure, {self.disputed} disputed.{precision}"
         )
 
     def to_json(self) -> dict[str, Any]:
         """Plain values."""
-        return asdict(self)
+        names = ("precision", "precision_low", "precision_high")
+        return asdict(self) | dict(zip(names, self.precision or (None, None, None), strict=True))
 
 
 def count_reviewed(config: Path) -> Reviewed:
@@ -71,7 +84,7 @@ def count_reviewed(config: Path) -> Reviewed:
         StorageError: a report or the database cannot be read.
     """
     paths = _paths(config)
-    holds = standing(open_verdicts(paths).all())
+    holds = standing(bound_verdicts(paths, open_verdicts(paths).all()))
     flags = published_flags(paths, ZoneInfo("UTC"))
     counts = dict.fromkeys(Standing, 0)
     for flag in flags:

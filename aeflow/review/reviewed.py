@@ -73,16 +73,43 @@ class ReviewedFlag:
         return found[0] if found else None
 
 
+def renamed_flags(paths: Paths, said: Iterable[Verdict]) -> dict[str, str]:
+    """Id of a flag that its batch's report no longer has -> id of the event there that its verdicts bind.
+
+    Raises:
+        StorageError: a report cannot be read.
+    """
+    found: dict[str, str] = {}
+    for batch, of_batch in _by_batch(said).items():
+        present = _rows(paths.report(batch), None)
+        gone = _replaced(paths, batch, {verdict.flag_id for verdict in of_batch} - present.keys())
+        now = {old: _bound(row, present.values()) for old, (row, _) in gone.items()}
+        found |= {old: new for old, new in now.items() if new is not None}
+    return found
+
+
+def bound_verdicts(paths: Paths, said: Iterable[Verdict]) -> list[Verdict]:
+    """Everything that was said, each verdict on the flag that it binds now; raises as `renamed_flags`."""
+    words = list(said)
+    now = renamed_flags(paths, words)
+    return [replace(word, flag_id=now.get(word.flag_id, word.flag_id)) for word in words]
+
+
 def reviewed_flags(paths: Paths, said: Iterable[Verdict]) -> list[ReviewedFlag]:
     """Every flag that a word holds of, by batch and id. Of a flag that no report has nothing is told.
 
     Raises:
         StorageError: a report cannot be read.
     """
+    by_batch = _by_batch(said)
+    return [flag for batch in sorted(by_batch) for flag in _of_batch(paths, batch, by_batch[batch])]
+
+
+def _by_batch(said: Iterable[Verdict]) -> dict[str, list[Verdict]]:
     by_batch: dict[str, list[Verdict]] = {}
     for verdict in said:
         by_batch.setdefault(verdict.batch, []).append(verdict)
-    return [flag for batch in sorted(by_batch) for flag in _of_batch(paths, batch, by_batch[batch])]
+    return by_batch
 
 
 def _of_batch(paths: Paths, batch: str, said: Sequence[Verdict]) -> Iterator[ReviewedFlag]:

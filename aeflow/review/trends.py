@@ -7,12 +7,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from aeflow.numerics.proportion import wilson_interval
-from aeflow.review.board import STATES
+from aeflow.review.board import STATES, SUPPRESSED
 from aeflow.store.verdicts import Standing
 
 if TYPE_CHECKING:
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from aeflow.review.board import Snapshot
 
 _TRUE, _FALSE = STATES.index(Standing.TRUE), STATES.index(Standing.FALSE)
+_SUPPRESSED = STATES.index(SUPPRESSED)
 
 
 @dataclass(frozen=True)
@@ -36,8 +37,8 @@ class Tally:
 
     @property
     def flags(self) -> int:
-        """All of them."""
-        return sum(self.counts)
+        """All of them, but those that are suppressed."""
+        return sum(self.counts) - self.counts[_SUPPRESSED]
 
     @property
     def judged(self) -> int:
@@ -53,6 +54,13 @@ class Tally:
     def interval(self) -> tuple[float, float] | None:
         """95 %, Wilson's, of the precision."""
         return wilson_interval(self.counts[_TRUE], self.judged) if self.judged else None
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values."""
+        low, high = self.interval or (None, None)
+        counts = dict(zip(STATES, self.counts, strict=True))
+        shares = {"precision": self.precision, "precision_low": low, "precision_high": high}
+        return {"name": self.name, "flags": self.flags, **counts, **shares, "items": self.items}
 
 
 def by_night(

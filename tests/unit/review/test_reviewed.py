@@ -10,7 +10,7 @@ import pytest
 
 from aeflow import schemas
 from aeflow.report.receipt import Receipt
-from aeflow.review.reviewed import reviewed_flags
+from aeflow.review.reviewed import bound_verdicts, reviewed_flags
 from aeflow.store.paths import Paths
 from aeflow.store.verdicts import Standing, Verdict, Word
 
@@ -124,3 +124,10 @@ def test_reports_of_before_the_new_columns_are_read(paths):
     (flag,) = reviewed_flags(paths, [said("f1")])
     assert flag.row.get("signature") is None
     assert flag.picture("window") is None
+
+
+def test_everything_said_is_told_under_the_ids_of_now_and_nothing_is_lost(paths):
+    write_report(paths.revisions("b") / "rev=1", [event("old", 4, 4)])
+    write_report(paths.report("b"), [event("new", 5, 3)])
+    words = [said("old"), said("new", reviewer="ben"), said("unknown")]
+    assert [word.flag_id for word in bound_verdicts(paths, words)] == ["new", "new", "unknown"]

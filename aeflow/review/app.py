@@ -29,6 +29,8 @@ from aeflow.review.sessions import Session
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from starlette.types import ASGIApp
+
 
 _STATIC = {
     "review.css": ("aeflow.review", "static", "text/css"),
@@ -44,9 +46,9 @@ class TokenNeededError(Exception):
     """The browser has no session, and may not have one without a token."""
 
 
-def create_app(desk: Desk) -> FastAPI:
-    """The app over one pipeline's reports and verdicts. No page that documents it, none that loads from
-    elsewhere."""
+def create_app(desk: Desk) -> ASGIApp:
+    """The app over one pipeline's reports and verdicts, behind its guard. No page that documents it, none that
+    loads from elsewhere."""
     from aeflow.review import acting, browsing  # noqa: PLC0415 - they need what is defined here
 
     app = FastAPI(title="aeflow review", openapi_url=None, docs_url=None, redoc_url=None)
@@ -57,8 +59,8 @@ def create_app(desk: Desk) -> FastAPI:
     app.add_exception_handler(HTTPException, _refuse)
     app.add_exception_handler(RequestValidationError, _not_understood)
     app.add_exception_handler(AeflowError, _tell)
-    app.add_middleware(Guard, door=desk.door)
-    return app
+    # Around everything, so that an answer to an error of ours has its headers, too.
+    return Guard(app, desk.door)
 
 
 def desk_of(request: Request) -> Desk:

@@ -154,6 +154,16 @@ def test_every_answer_tells_the_browser_to_run_nothing_of_others(client, path):
     assert headers["referrer-policy"] == "same-origin"
 
 
+def test_an_error_of_ours_tells_nothing_and_runs_nothing_of_others(desk, monkeypatch):
+    monkeypatch.setattr("aeflow.review.browsing.queue_page", lambda *_: 1 / 0)
+    app = create_app(desk())
+    with TestClient(app, base_url="http://127.0.0.1", client=HERE, raise_server_exceptions=False) as client:
+        answer = client.get("/")
+    assert answer.status_code == 500
+    assert answer.text == "Internal Server Error"
+    assert "default-src 'none'" in answer.headers["content-security-policy"]
+
+
 def test_the_cookie_cannot_be_read_by_a_script(client):
     cookie = client.get("/").headers["set-cookie"].lower()
     assert "httponly" in cookie

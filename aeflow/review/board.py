@@ -73,6 +73,7 @@ class Board:
         self._verdicts = open_verdicts(paths)
         self._lock, self._looking = threading.Lock(), threading.Lock()
         self._numbers: set[int] = set()
+        self._last = 0
         self._said: dict[str, tuple[Verdict, ...]] = {}
         self._renamed: dict[str, str] = {}
         self._by_reviewer: dict[str, list[Verdict]] = {}
@@ -151,9 +152,10 @@ class Board:
     def _hear(self) -> None:
         """Take in what was said since."""
         changed = set()
-        for number, verdict in self._verdicts.since(max(self._numbers, default=0) - _OVERLAP):
+        for number, verdict in self._verdicts.since(self._last - _OVERLAP):
             if number not in self._numbers:
                 self._numbers.add(number)
+                self._last = max(self._last, number)
                 self._said[verdict.flag_id] = (*self._said.get(verdict.flag_id, ()), verdict)
                 self._by_reviewer.setdefault(verdict.reviewer, []).append(verdict)
                 changed.add(verdict.flag_id)
@@ -168,12 +170,12 @@ class Board:
             self._renamed = renamed_flags(self._paths, (v for flag in gone for v in self._said[flag]))
         said = dict(self._said)
         for old, new in self._renamed.items():
-            said[new] = (*self._said[old], *said.get(new, ()))
+            said[new] = (*(replace(v, flag_id=new) for v in self._said[old]), *said.get(new, ()))
         unsaid = _unsaid(catalogue)
         for flag in {self._renamed.get(flag, flag) for flag in flags}:
             place = catalogue.place.get(flag)
             if place is not None:
-                held = standing(replace(v, flag_id=flag) for v in said[flag]).get(flag)
+                held = standing(said[flag]).get(flag)
                 state[place] = unsaid[place] if held is None else STATES.index(held)
         self._snapshot = Snapshot(catalogue, said, state)
 

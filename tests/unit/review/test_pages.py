@@ -3,20 +3,27 @@ from __future__ import annotations
 import csv
 import io
 import re
-from datetime import timedelta
+import shutil
+from datetime import UTC, datetime, timedelta
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from fastapi.testclient import TestClient
 
-from aeflow.review.acts import say
+from aeflow.review.acts import say, take_back
 from aeflow.review.app import create_app
 from aeflow.review.board import STATES
 from aeflow.review.charts import flags_chart, precision_chart, sentence_of_precision
 from aeflow.review.pages import ROWS, flag_page, like_places, place_after, queue_page
 from aeflow.review.selection import Selection, chosen_places
+from aeflow.review.serve import open_desk
 from aeflow.review.trends import Tally, by_entity, by_night, by_version, gathered, total
+from aeflow.settings import home_for
+from aeflow.store.paths import Paths
 from aeflow.store.verdicts import Word
+from benchmarks.review_store import MadeUp, write_store
 
 
 def tally(name="n", items=0, **counts):
@@ -215,3 +222,65 @@ def test_sessions_do_not_grow_without_end():
     last = [sessions.open("anna", Role.REVIEWER) for _ in range(1_000)][-1]
     assert sessions.get(first.key) is None
     assert sessions.get(last.key) == last
+
+
+@pytest.fixture
+def suppressed(tmp_path, monkeypatch):
+    """A desk over one night of which the first flag is suppressed, by the verdict on the third."""
+    monkeypatch.delenv("AEFLOW_HOME", raising=False)
+    config = write_store(tmp_path, MadeUp(1, 6))
+    path = Paths(home_for(config), "pumps").report("2024-01-01") / "flags.parquet"
+    table = pq.read_table(path, partitioning=None)
+    rows = table.to_pylist()
+    rows[0] |= {
+        "suppressed": True,
+        "suppressed_by": rows[2]["flag_id"],
+        "suppressed_reason": "Like a flag that ben called false <b>",
+        "suppressed_until": datetime(2024, 3, 1, tzinfo=UTC),
+    }
+    pq.write_table(pa.Table.from_pylist(rows, schema=table.schema), path)
+    return open_desk(config, host="127.0.0.1", reviewer="anna")
+
+
+def test_what_verdicts_suppressed_is_listed_apart_with_its_reason(suppressed):
+    board, snapshot = suppressed.board, suppressed.board.now()
+    assert 0 not in chosen_places(board, snapshot, Selection())
+    assert chosen_places(board, snapshot, Selection(state="suppressed")).tolist() == [0]
+    with TestClient(create_app(suppressed), base_url="http://localhost", client=("127.0.0.1", 1)) as client:
+        text = client.get(f"/flag/{snapshot.catalogue.flag_ids[0]}").text
+        assert "Like a flag that ben called false &lt;b&gt;" in text
+        assert "Until 2024-03-01 00:00" in text
+        assert f'href="/flag/{snapshot.catalogue.flag_ids[2]}"' in text
+        assert client.get("/trends").status_code == 200
+    speak(suppressed, 0, Word.TRUE)  # what people say holds all the same
+    assert board.now().state_of(0) == "true"
+
+
+def test_a_verdict_binds_after_the_batch_is_scored_again(tmp_path, monkeypatch):
+    monkeypatch.delenv("AEFLOW_HOME", raising=False)
+    config = write_store(tmp_path, MadeUp(1, 6))
+    desk = open_desk(config, host="127.0.0.1", reviewer="anna")
+    speak(desk, 1, Word.FALSE, note="a flush")
+    paths = Paths(home_for(config), "pumps")
+    report = paths.report("2024-01-01")
+    rows = pq.read_table(report / "flags.parquet", partitioning=None)
+    old = rows.column("flag_id")[1].as_py()
+    # The newer report has the event begin a moment earlier, under another id.
+    shutil.copytree(report, paths.revisions("2024-01-01") / "rev=1")
+    changed = rows.to_pylist()
+    changed[1] |= {"flag_id": "00ff00ff", "start": changed[1]["start"] - timedelta(minutes=6)}
+    pq.write_table(pa.Table.from_pylist(changed, schema=rows.schema), report / "flags.parquet")
+    (report / "receipt.json").write_text((report / "receipt.json").read_text() + "\n")
+    again = open_desk(config, host="127.0.0.1", reviewer="anna")
+    snapshot = again.board.now()
+    assert old not in snapshot.catalogue.place
+    assert snapshot.state_of(1) == "false"
+    (word,) = flag_page(again, snapshot, Selection(), 1)["words"]
+    assert (word["note"], word["holds"]) == ("a flush", True)
+    snapshot = speak(again, 1, Word.TRUE)
+    assert snapshot.state_of(1) == "true"
+    for words in (["true", "false"], ["false"]):
+        shown = flag_page(again, snapshot, Selection(), 1)["words"]
+        assert [w["word"] for w in shown if w["holds"]] == words[:1]
+        snapshot = again.board.say(take_back(again.board.said_by("anna"), now=again.clock()))
+    assert snapshot.state_of(1) == "open"

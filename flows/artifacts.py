@@ -1,4 +1,5 @@
-"""What a run shows in the Prefect UI: progress, a summary in words, the top flags as a table.
+"""What a run shows in the Prefect UI: progress, a summary in words, the top flags as a table, and where the
+report is.
 
 Does nothing where no Prefect server follows the run.
 """
@@ -27,6 +28,21 @@ def show_summary(key: str, markdown: str) -> None:
         from prefect.artifacts import create_markdown_artifact  # noqa: PLC0415 - seconds that a server costs
 
         create_markdown_artifact(markdown=markdown, key=_key(key), description="What came of the run")
+
+
+def show_report(key: str, report: Path) -> None:
+    """A link to the page of a report, and how it is opened where the browser may not follow it."""
+    if not tracked():
+        return
+    from prefect.artifacts import create_link_artifact  # noqa: PLC0415
+
+    create_link_artifact(
+        link=report.resolve().as_uri(),
+        link_text=f"{report.parent.name} of {report.parent.parent.name}",
+        key=_key(key),
+        description=f"The report, on the machine that scored: `{report.resolve()}`. Browsers do not follow such a link "
+        "from other pages: open it by `aeflow report CONFIG --open`.",
+    )
 
 
 def show_flags(key: str, flags: Path) -> None:

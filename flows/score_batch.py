@@ -24,8 +24,9 @@ from aeflow.data.suite import load_engine
 from aeflow.data.take_in import take_in
 from aeflow.exceptions import BatchNotFound, BatchRefused, DetectorError
 from aeflow.report.build import build_report as write_report
-from aeflow.report.html import PageOptions
+from aeflow.report.html import REPORT_FILE, PageOptions
 from aeflow.report.night import drift_section
+from aeflow.report.nights import write_nights
 from aeflow.report.promise import Promise, promise_of
 from aeflow.report.receipt import Provenance
 from aeflow.report.summary import BatchFacts, ChecksOutcome, FailedCheck, Grade, read_summary
@@ -41,7 +42,7 @@ from aeflow.store.publish import publish, recover
 from aeflow.store.quarantine import iter_quarantine, write_quarantine
 from aeflow.store.verdicts import open_verdicts
 from aeflow.training.devices import choose_device, device_kind
-from flows.artifacts import progress_shown, show_flags, show_summary
+from flows.artifacts import progress_shown, show_flags, show_report, show_summary
 from flows.io_tasks import beside, io_step, step
 
 if TYPE_CHECKING:
@@ -136,11 +137,14 @@ def score_batch(
                 facts, changed = _published(run.facts, staged, scores, published), published.changed
             run.finish(facts)
         shutil.rmtree(paths.work(batch))
+    if changed:
+        write_nights(paths)
     promise = read_summary(paths.report(batch)).promise
     outcome = ScoredBatch(pipeline.name, batch, paths.report(batch), facts, changed, promise)
     if changed:
         show_summary(f"score-{pipeline.name}", outcome.sentence())
         show_flags(f"flags-{pipeline.name}", outcome.folder / FLAGS_FILE)
+        show_report(f"report-{pipeline.name}", outcome.folder / REPORT_FILE)
     return outcome
 
 

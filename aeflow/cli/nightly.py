@@ -67,18 +67,24 @@ def report(
     batch: Annotated[
         str | None, typer.Option("--batch", metavar="ID", help="Default: the last one published.")
     ] = None,
+    show: Annotated[bool, typer.Option("--open", help="Open the page in the browser.")] = False,
     json: JsonOption = False,
 ) -> None:
-    """Tell what the last night brought, and where its files are."""
+    """Tell what the last night brought, and where its files are; --open shows the page."""
+    from aeflow.backlog import paths_of
     from aeflow.cli.output import print_json, print_report
+    from aeflow.report.nights import last_nights
     from aeflow.report.summary import read_summary
 
-    folder = _report_folder(open_pipeline(config), batch)
+    path = open_pipeline(config)
+    folder = _report_folder(path, batch)
     summary = read_summary(folder)
     if json:
         print_json(summary.model_dump(mode="json") | {"folder": str(folder)})
     else:
-        print_report(summary, folder)
+        print_report(summary, folder, last_nights(paths_of(path)))
+    if show:
+        _open_page(folder / "report.html")
 
 
 def quarantine(
@@ -186,6 +192,13 @@ def _report_folder(config: Path, batch: str | None) -> Path:
         )
         raise BatchNotFound(f"expected {what}, and there is none", where=str(paths.reports), remedy=known)
     return paths.report(batch or published[-1])
+
+
+def _open_page(page: Path) -> None:
+    import webbrowser
+
+    if not webbrowser.open(page.resolve().as_uri()):
+        typer.echo(f"aeflow: no browser could be opened; the page is {page}", err=True)
 
 
 def _print_outcome(done: ScoredBatch) -> None:

@@ -32,8 +32,12 @@ def print_table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> None
         print("  ".join(shown).rstrip())
 
 
-def print_report(summary: Summary, folder: Path) -> None:
-    """Print last night at a glance: what happened, what was promised, the worst flags, the files."""
+_BARS = "▁▂▃▄▅▆▇█"
+
+
+def print_report(summary: Summary, folder: Path, nights: Sequence[Summary]) -> None:
+    """Print last night at a glance: what happened, what was promised, the worst flags, the files; and the
+    flags of the last `nights`, oldest first."""
     print(f"{summary.pipeline}, batch {summary.batch}, detector {summary.detector_version}")
     print(f"  {summary.sentence}")
     print(
@@ -54,6 +58,8 @@ def print_report(summary: Summary, folder: Path) -> None:
             )
     for warning in summary.warnings:
         print(f"  Note: {warning}")
+    if len(nights) > 1:
+        print(f"  The last {len(nights)} nights: {_sparkline([night.flags for night in nights])}")
     if summary.top_flags:
         print()
         print_table(
@@ -79,6 +85,13 @@ def print_report(summary: Summary, folder: Path) -> None:
             print(f"    {aside.flag_id} {aside.item or aside.entity}{when}: {aside.reason}")
     print()
     print(f"  {folder / 'report.html'}")
+
+
+def _sparkline(counts: Sequence[int]) -> str:
+    """A bar for each count, and the highest in figures."""
+    most = max(*counts, 1)
+    bars = "".join("·" if not count else _BARS[(count * len(_BARS) - 1) // most] for count in counts)
+    return f"{bars} (at most {max(counts)} {'flag' if max(counts) == 1 else 'flags'})"
 
 
 _METRIC_NAMES = {

@@ -112,7 +112,7 @@ def render_page(
             context_points=options.context_points,
             zone=options.zone,
         )
-    template = _environment().get_template("report.html.j2")
+    template = page_environment().get_template("report.html.j2")
     return template.render(
         summary=summary,
         receipt=receipt,
@@ -136,7 +136,8 @@ def render_page(
 
 
 @cache
-def _environment() -> jinja2.Environment:
+def page_environment() -> jinja2.Environment:
+    """The templates of pages, with the words and numbers that they use."""
     # Escaping is on for every template, whatever its suffix: names come from other people's data.
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("aeflow.report"),
@@ -157,7 +158,7 @@ def _environment() -> jinja2.Environment:
 
 def _script_hash() -> str:
     """By which the page's policy knows its own script: no other one runs, even if escaping failed."""
-    script = _environment().get_template("report.js").render()
+    script = page_environment().get_template("report.js").render()
     return base64.b64encode(hashlib.sha256(script.encode()).digest()).decode("ascii")
 
 

@@ -2,6 +2,7 @@
 
     <home>/ledger.db
     <home>/reports/<pipeline>/batch=<id>/            what people read; appears whole or not at all
+    <home>/reports/<pipeline>/index.html             the last nights, each with its report
     <home>/revisions/<pipeline>/batch=<id>/rev=<n>/  reports that a newer one has replaced
     <home>/quarantine/<pipeline>/batch=<id>.parquet
     <home>/runs/<pipeline>/batch=<id>/validation/    what the checks left behind

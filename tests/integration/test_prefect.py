@@ -147,6 +147,7 @@ def test_a_followed_run_shows_steps_and_artifacts_and_gives_the_same_report(serv
 
     artifacts = {a["key"]: a for a in ask(server, "artifacts")}
     assert "126 scored" in artifacts["score-water"]["data"]
+    assert "/report.html)" in artifacts["report-water"]["data"]
     flags = json.loads(artifacts["flags-water"]["data"])
     assert len(flags) == plain.summary("water", report)["flags"]
     assert {"severity", "start", "end", "flag_id"} <= flags[0].keys()

@@ -17,7 +17,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
 from starlette.exceptions import HTTPException
 
-from aeflow.exceptions import AeflowError
+from aeflow.exceptions import AeflowError, SourceError
 from aeflow.report.wording import counted, percent
 from aeflow.review.access import Role
 from aeflow.review.charts import flags_chart, precision_chart, sentence_of_precision
@@ -224,6 +224,6 @@ def _not_understood(request: Request, error: Exception) -> Response:
 
 
 def _tell(request: Request, error: Exception) -> Response:
-    return page(
-        request, "problem.html.j2", {"title": "This could not be read", "why": str(error)}, status=500
-    )
+    asked = isinstance(error, SourceError)  # for something that these data do not have
+    told = {"title": "Not possible" if asked else "This could not be read", "why": str(error)}
+    return page(request, "problem.html.j2", told, status=422 if asked else 500)

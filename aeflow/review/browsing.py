@@ -22,7 +22,7 @@ from aeflow.review.evidence import (
     read_normal,
     read_picture,
 )
-from aeflow.review.exchange import export_verdicts
+from aeflow.review.exchange import Form, export_verdicts
 from aeflow.review.pages import entity_page, flag_page, queue_page, trends_page
 
 router = APIRouter()
@@ -147,16 +147,19 @@ def trends(request: Request, desk: TheDesk, _: TheSession, nights: str = "60") -
     return page(request, "trends.html.j2", trends_page(desk.board.now(), max(most, 1)))
 
 
-@router.get("/verdicts.csv")
-def verdicts(desk: TheDesk, _: TheSession) -> Response:
+@router.get("/export/{form}")
+def export(desk: TheDesk, _: TheSession, form: str) -> Response:
     """Every flag and all that was said of it, as `aeflow verdicts --export` writes it."""
+    if form not in set(Form):
+        raise HTTPException(404, f"Verdicts are exported as {', '.join(Form)}.")
+    ending, media_type = ("csv", "text/csv") if form == Form.CSV else ("json", "application/json")
     with TemporaryDirectory() as folder:
-        file = Path(folder) / "verdicts.csv"
-        export_verdicts(desk.config, file)
+        file = Path(folder) / "verdicts"
+        export_verdicts(desk.config, file, Form(form))
         content = file.read_bytes()
-    name = f"{desk.pipeline}-verdicts.csv"
+    name = f"{desk.pipeline}-verdicts-{form}.{ending}"
     return Response(
-        content, media_type="text/csv", headers={"Content-Disposition": f'attachment; filename="{name}"'}
+        content, media_type=media_type, headers={"Content-Disposition": f'attachment; filename="{name}"'}
     )
 
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 class Desk:
     """One pipeline under review.
 
-    config: the pipeline's file; pipeline: its name; zone: IANA zone of all times shown.
+    config: the pipeline's file; pipeline: its name; kind: images or series; zone: IANA zone of all times shown.
     reviewer: in whose name verdicts are said where no token says it.
     read_only: nobody may say verdicts.
     clock: the time, aware.
@@ -28,6 +28,7 @@ class Desk:
 
     config: Path
     pipeline: str
+    kind: str
     zone: str
     context_points: int
     board: Board

@@ -57,6 +57,7 @@ def open_desk(
     return Desk(
         config=config,
         pipeline=pipeline.name,
+        kind=pipeline.kind,
         zone=pipeline.batch.time_zone,
         context_points=pipeline.report.context_points,
         board=Board(paths, told=told),

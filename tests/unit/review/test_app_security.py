@@ -141,7 +141,7 @@ def test_files_are_not_taken(client):
     assert client.post("/undo", content=in_pieces(), headers=form).status_code == 411
 
 
-@pytest.mark.parametrize("path", ["/", "/trends", "/nothing", "/static/review.js", "/verdicts.csv"])
+@pytest.mark.parametrize("path", ["/", "/trends", "/nothing", "/static/review.js", "/export/csv"])
 def test_every_answer_tells_the_browser_to_run_nothing_of_others(client, path):
     headers = client.get(path).headers
     policy = headers["content-security-policy"]
@@ -218,7 +218,7 @@ def test_without_a_token_nothing_is_shown(guarded):
             f"/flag/{flag}",
             f"/flag/{flag}/plot",
             "/trends",
-            "/verdicts.csv",
+            "/export/csv",
             "/entity?name=pump-1",
         ):
             answer = client.get(path)

@@ -179,12 +179,18 @@ def test_a_word_that_is_none_is_refused(client, opened):
 
 def test_everything_can_be_taken_along(client, opened):
     speak(opened, 3, Word.TRUE, note="=1+1")
-    answer = client.get("/verdicts.csv")
-    assert answer.headers["content-disposition"] == 'attachment; filename="pumps-verdicts.csv"'
+    answer = client.get("/export/csv")
+    assert answer.headers["content-disposition"] == 'attachment; filename="pumps-verdicts-csv.csv"'
     rows = list(csv.DictReader(io.StringIO(answer.text)))
     assert len(rows) == 36
     (said,) = [row for row in rows if row["verdict"]]
     assert (said["reviewer"], said["verdict"], said["note"]) == ("anna", "true", "'=1+1")
+    tasks = client.get("/export/label-studio")
+    assert tasks.headers["content-type"] == "application/json"
+    assert len(tasks.json()) == 36
+    assert client.get("/export/coco").status_code == 422  # for regions of images
+    assert client.get("/export/exe").status_code == 404
+    assert "/export/coco" not in client.get("/").text
 
 
 def test_a_report_that_cannot_be_read_is_told_on_the_page(client, opened, monkeypatch):

@@ -128,8 +128,8 @@ class Scoring(Section):
     """Series: channels: the errors of the channels, each in units of its own spread; mahalanobis: of what
     channels usually err together, too, so that one that leaves the others counts for more."""
     smooth_points: int = Field(default=1, ge=1, le=1000)
-    """Series: a score is the mean of those of so many grid points, the last of them its own. Of a fault that
-    lasts little is lost, noise is averaged out. 1: none."""
+    """Series: a score is the mean of those of the last so many grid points, its own among them: noise is
+    averaged out, and a fault that lasts stands out. 1: none."""
     baseline_points: int = Field(default=0, ge=0, le=100_000)
     """Series: scores are taken against the level they had at so many grid points before, for entities whose
     usual scores wander. So much of the past is scored again with each batch, and a fault that lasts half of

@@ -3,9 +3,7 @@
 None of it looks at labels. Where the data leave a choice open, the reason says so: it stands as a
 comment in the YAML, at the key that it concerns.
 
-Window of a series: the first of minute, hour, day and week that holds 24 to 168 points (a cycle that
-the reader of a report thinks in, long enough to have a shape, short enough for an LSTM); else 48 points;
-never more than an eighth of an entity's training rows.
+What is chosen of a series stands in `series_defaults`.
 
 Code of an autoencoder: the family's own size, but at most an eighth of the numbers of an item. One that
 has room for the whole item copies whatever it is shown, and finds nothing.
@@ -30,10 +28,8 @@ from aeflow.config import (
     History,
     ImagePrepare,
     ImageSource,
-    Lstm,
     PipelineConfig,
     Report,
-    SeriesPrepare,
     Split,
     SqlSource,
     TableSource,
@@ -41,6 +37,7 @@ from aeflow.config import (
 )
 from aeflow.data import periods
 from aeflow.onboarding.images import ImageProfile
+from aeflow.onboarding.series_defaults import choose_series
 from aeflow.onboarding.tables import SqlProfile, TableProfile
 
 if TYPE_CHECKING:
@@ -64,13 +61,12 @@ _NORMAL = {
     "history",
     "reference",
 }
-_CYCLES = {"minute": 60, "hour": 3_600, "day": 86_400, "week": 604_800}
-_FEWEST_POINTS, _MOST_POINTS, _NO_CYCLE_POINTS = 24, 168, 48
 _TRAIN_WINDOWS = 20_000  # more overlapping windows teach little and take long
 _LARGE_IMAGE_PX = 256  # from this short side on 128 pixels are kept, else 64
 _HISTORY_SHARE = 0.7  # of the days; the rest waits to be scored
 _WHOLE_SHARE = 0.5  # of each entity's rows, where everything is one batch
 _SHORT_SPAN = timedelta(days=3)
+_ONE_BATCH_FALSE_SHARE = 0.33
 
 
 @dataclass(frozen=True)
@@ -95,23 +91,6 @@ def propose(profile: Profile, name: str, relative: Callable[[Path], str]) -> Pro
     if isinstance(profile, ImageProfile):
         return _for_images(profile, name, relative)
     return _for_series(profile, name, relative)
-
-
-def choose_window(cadence_seconds: float | None, train_rows: int) -> tuple[int, str]:
-    """Points of a window, and why: the rule in the module's docstring.
-
-    Args:
-        cadence_seconds: step of the grid; None where entities differ or there is no time.
-        train_rows: rows of a typical entity that train.
-    """
-    limit = max(2, train_rows // 8)
-    for cycle, seconds in _CYCLES.items():
-        points = round(seconds / cadence_seconds) if cadence_seconds else 0
-        if _FEWEST_POINTS <= points <= _MOST_POINTS and points <= limit:
-            return points, f"one {cycle} of readings"
-    points = min(_NO_CYCLE_POINTS, limit)
-    why = "no minute, hour, day or week holds 24 to 168 points" if cadence_seconds else "no common cadence"
-    return points, why if points == _NO_CYCLE_POINTS else f"an eighth of the {train_rows} rows that train"
 
 
 def choose_code_size(numbers: int, usual: int) -> int:
@@ -216,11 +195,18 @@ def _image_size(median_px: tuple[int, int]) -> tuple[int, int]:
 def _for_series(profile: TableProfile | SqlProfile, name: str, relative: Callable[[Path], str]) -> Proposal:
     readings, reasons = profile.readings, dict[str, str]()
     batch, history, share = _series_batches(profile, reasons)
-    typical = int(np.median([entity.rows for entity in readings.entities]))
-    train_rows = int(typical * share * Split().train)
+    typical = int(np.median([entity.rows for entity in readings.entities]) * share)
     cadence = _cadence(readings, reasons)
-    window, why = choose_window(cadence if readings.roles.time else None, train_rows)
-    reasons["prepare.window_points"] = f"{why[0].upper()}{why[1:]}."
+    choice = choose_series(
+        len(readings.roles.channels),
+        typical,
+        int(typical * Split().train),
+        cadence_seconds=cadence,
+        timed=readings.roles.time is not None,
+        by_period=batch.by == "period",
+    )
+    reasons |= choice.reasons
+    window = choice.prepare.window_points
     windows = int(readings.rows * share * Split().train)
     stride = max(1, min(window // 4, math.ceil(windows / _TRAIN_WINDOWS)))
     if stride > 1:
@@ -230,8 +216,6 @@ def _for_series(profile: TableProfile | SqlProfile, name: str, relative: Callabl
     if readings.roles.left_out:
         left_out = "; ".join(f"{column}: {reason}" for column, reason in readings.roles.left_out.items())
         reasons["source.channels"] = f"Left out are {left_out}."
-    numbers = window * len(readings.roles.channels)
-    reasons["model.code_size"] = f"A window is {numbers} numbers."
     config = PipelineConfig(
         name=name,
         source=_series_source(profile, relative),
@@ -239,14 +223,25 @@ def _for_series(profile: TableProfile | SqlProfile, name: str, relative: Callabl
         history=history,
         split=Split(),
         checks=Checks(),
-        prepare=SeriesPrepare(cadence_seconds=cadence, window_points=window, train_stride_points=stride),
-        model=Lstm(code_size=choose_code_size(numbers, Lstm().code_size)),
+        prepare=choice.prepare.model_copy(update={"cadence_seconds": cadence, "train_stride_points": stride}),
+        model=choice.model,
         training=Training(),
-        calibration=Calibration(false_flags_per_batch=1),
+        scoring=choice.scoring,
+        calibration=_series_promise(batch, reasons),
         compute=Compute(),
         report=Report(),
     )
     return Proposal(config, tuple(_seen_in(profile)), reasons)
+
+
+def _series_promise(batch: BatchRule, reasons: dict[str, str]) -> Calibration:
+    if batch.by != "source":
+        return Calibration(false_flags_per_batch=1)
+    reasons["calibration.false_discovery_rate"] = (
+        "Everything is one batch, of which nobody knows how much is abnormal: so a share of what is flagged is "
+        "promised. In nightly batches false_flags_per_batch says more."
+    )
+    return Calibration(false_discovery_rate=_ONE_BATCH_FALSE_SHARE)
 
 
 def _series_source(

@@ -55,12 +55,12 @@ def test_a_column_named_label_that_holds_measurements_stays(tmp_path):
     assert "label" in found.readings.roles.channels
 
 
-def test_days_of_an_hourly_series_become_batches_with_a_window_of_a_day(tmp_path):
+def test_days_of_an_hourly_series_become_batches(tmp_path):
     path = write_config(profile_table(readings(tmp_path / "a.csv", 720)), "a", tmp_path / "configs")
     config = load_config(path)
     assert (config.batch.by, config.batch.period) == ("period", "day")
     assert config.history.last == "2026-11-21"
-    assert config.prepare.window_points == 24
+    assert config.calibration.false_flags_per_batch == 1
     assert list_series_batches(config)[-1] == "2026-11-30"
 
 

@@ -7,7 +7,7 @@ import yaml
 from pydantic import BaseModel
 
 from aeflow.config import dump_json, load_config
-from aeflow.onboarding.defaults import choose_code_size, choose_window, looks_normal
+from aeflow.onboarding.defaults import choose_code_size, looks_normal
 from aeflow.onboarding.yaml_text import as_yaml
 
 CONFIGS = Path(__file__).resolve().parents[3] / "configs"
@@ -45,21 +45,6 @@ def test_every_reason_stands_above_its_key():
     at = next(i for i, line in enumerate(lines) if line.startswith("  window_points"))
     assert lines[at - 1] == "  # > because"
     assert max(map(len, lines)) <= 110
-
-
-@pytest.mark.parametrize(
-    ("cadence", "rows", "points"),
-    [
-        (3600, 10_000, 24),
-        (60, 10_000, 60),
-        (1, 10_000, 60),
-        (300, 10_000, 48),
-        (None, 10_000, 48),
-        (3600, 80, 10),
-    ],
-)
-def test_a_window_is_a_cycle_that_fits_the_rows(cadence, rows, points):
-    assert choose_window(cadence, rows)[0] == points
 
 
 @pytest.mark.parametrize(

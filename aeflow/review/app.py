@@ -37,7 +37,10 @@ _STATIC = {
     "review.js": ("aeflow.review", "static", "text/javascript"),
     "swap.js": ("aeflow.review", "static", "text/javascript"),
     "icon.svg": ("aeflow.review", "static", "image/svg+xml"),
-    "plot.js": ("aeflow.report", "templates", "text/javascript"),  # the report's own: plots are the same
+    # The report's own: plots look and are read the same in both.
+    "colours.css": ("aeflow.report", "templates", "text/css"),
+    "plot.css": ("aeflow.report", "templates", "text/css"),
+    "plot.js": ("aeflow.report", "templates", "text/javascript"),
 }
 _REFUSED = {401: "Not known", 403: "Not allowed", 404: "Not found"}
 

@@ -62,6 +62,13 @@
     if (zoom) zoomBy({ in: 1.5, out: 1 / 1.5, reset: 0 }[zoom.dataset.zoom]);
   });
 
+  // A menu closes when one looks elsewhere.
+  document.addEventListener("click", (event) => {
+    for (const menu of document.querySelectorAll("details.menu[open]")) {
+      if (!menu.contains(event.target) || event.target.closest("a")) menu.open = false;
+    }
+  });
+
   // --- pictures: all of a stage show the same part.
   let heat = 45;
 

@@ -70,7 +70,7 @@ def series_workload(
         window: points of a window.
         channels: the first so many of the real ones; None: all.
     """
-    values, source = _real_series()
+    values, source = real_series()
     values = values[:, :channels]
     names = tuple(f"c{number + 1:02d}" for number in range(values.shape[1]))
     data = folder / "data" / name
@@ -93,7 +93,7 @@ def series_workload(
 
 def add_rows(workload: Workload, batch: str, rows: int) -> None:
     """A batch of `rows` rows, a CSV file for each entity: its stretch of real rows, over and over."""
-    values, _ = _real_series()
+    values, _ = real_series()
     names = _channels_of(workload)
     folder = workload.data / batch
     folder.mkdir(parents=True)
@@ -162,7 +162,7 @@ def _channels_of(workload: Workload) -> tuple[str, ...]:
     return config.channels
 
 
-def _real_series() -> tuple[NDArray[np.float64], str]:
+def real_series() -> tuple[NDArray[np.float64], str]:
     """Real rows `(R, C)` and where they come from."""
     files = sorted((SHARED_DATA / "smd" / "train").glob("*.txt.gz"))
     if files:

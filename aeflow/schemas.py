@@ -106,6 +106,7 @@ FLAGS = _schema(
         ("score", pa.float32()),  # series: at the peak
         ("p_value", pa.float64()),  # series: at the peak
         ("severity", pa.float32()),  # 0..100; 50 is the cut
+        ("judged_by", pa.string()),  # series: whose normal scores judged it: own, cohort NAME, or all
         ("channels", pa.list_(_CHANNEL_SHARE)),  # largest share first
         ("boxes", pa.list_(_BOX)),  # images: worst regions first
         ("signature", _EVIDENCE),  # (S,) of its code; two of one detector that lie within 1 are usually alike

@@ -125,7 +125,9 @@ def largest_difference(config: Path, env: Mapping[str, str], entities: list[str]
         together = whole[entity]
         seen = ~np.isnan(together)
         assert np.array_equal(seen, ~np.isnan(alone))
-        found = max(found, float(np.max(np.abs(alone[seen] - together[seen]) / np.maximum(together[seen], 1e-6))))
+        found = max(
+            found, float(np.max(np.abs(alone[seen] - together[seen]) / np.maximum(together[seen], 1e-6)))
+        )
         shutil.rmtree(batch)
     return found
 
@@ -146,9 +148,14 @@ def main() -> int:
         config = write_workload(folder, chosen.entities, chosen.rows, chosen.channels, **sections)
         env = environment(folder / "home")
         rows = chosen.entities * chosen.rows
-        print(f"{chosen.entities} entities of {chosen.rows} rows and {chosen.channels} channels, {chosen.family}")
+        print(
+            f"{chosen.entities} entities of {chosen.rows} rows and {chosen.channels} channels, {chosen.family}"
+        )
         report = folder / "home" / "reports" / _NAME / "batch=1-night"
-        for what, arguments in (("train", ["train", config]), ("score", ["score", config, "--batch", "1-night"])):
+        for what, arguments in (
+            ("train", ["train", config]),
+            ("score", ["score", config, "--batch", "1-night"]),
+        ):
             used = aeflow(*arguments, env=env)
             print(
                 f"{what}: {used.wall_s:.1f} s, {used.cpu_s:.1f} s of CPU, {used.peak_mb:,.0f} MB at most, "

@@ -397,6 +397,7 @@ def build_report(
             Grade(channel=g.channel, grade=g.grade, cause=g.cause, entities=g.entities) for g in checks.grades
         ),
         warnings=checks.warnings,
+        new_entities=detector.new_entities(staged.entities),
         drift=drift_section(scores.measured),
     )
     provenance = Provenance(

@@ -11,6 +11,7 @@ from aeflow.config.corruptions import (
     SaltAndPepper,
     TimeMasking,
 )
+from aeflow.config.entities import Entities
 from aeflow.config.load import dump_json, find_config, json_schema, load_config
 from aeflow.config.models import (
     BASELINE,
@@ -76,6 +77,7 @@ __all__ = [
     "CutOut",
     "Dense",
     "Downsampling",
+    "Entities",
     "ErrorKind",
     "Feature",
     "GaussianNoise",

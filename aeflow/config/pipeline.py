@@ -8,6 +8,7 @@ from typing import Self
 from pydantic import Field, PrivateAttr, model_validator
 
 from aeflow.config.base import Section
+from aeflow.config.entities import Entities
 from aeflow.config.models import Kind, Model
 from aeflow.config.operation import Notify, Schedule
 from aeflow.config.retraining import Retraining
@@ -45,6 +46,7 @@ class PipelineConfig(Section):
     split: Split = Split()
     checks: Checks = Checks()
     prepare: Prepare
+    entities: Entities = Entities()
     model: Model
     training: Training = Training()
     scoring: Scoring = Scoring()
@@ -112,6 +114,9 @@ class PipelineConfig(Section):
             raise ValueError(msg)
         if self.kind not in self.model.kinds:
             msg = f"model.family {self.model.family} takes {' or '.join(self.model.kinds)}, not {self.kind}"
+            raise ValueError(msg)
+        if self.kind == "images" and self.entities != Entities():
+            msg = "entities is for series: images are of one entity"
             raise ValueError(msg)
         self._check_training()
         self._check_scoring()

@@ -7,7 +7,7 @@ it was made from. A network alone would mean nothing: its error has no unit and 
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -28,7 +28,7 @@ from aeflow.exceptions import DetectorError
 from aeflow.numerics.trailing import look_back_points
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     import torch
     from numpy.typing import NDArray
@@ -79,7 +79,7 @@ class FittedOn:
 @dataclass(frozen=True)
 class Detector:
     """See the module. `entity_calibrations` serve entities with enough calibration scores of their
-    own; `calibration` makes the promise and serves all others. `code_space`: what is usual of its codes;
+    own, `cohort_calibrations` the others of a cohort; `calibration` makes the promise and serves the rest. `code_space`: what is usual of its codes;
     None in detectors from before it was learnt. `drift`: what batches are held against; None for a baseline.
     `exemplars`: normal items to show flags beside; None in detectors from before they were kept."""
 
@@ -93,6 +93,7 @@ class Detector:
     code_space: CodeSpace | None = None
     drift: DriftReference | None = None
     exemplars: Exemplars | None = None
+    cohort_calibrations: Mapping[str, Calibration] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         """A detector never trains."""
@@ -129,7 +130,31 @@ class Detector:
 
     def p_values(self, scores: NDArray[np.float32], entity: str = "") -> NDArray[np.float64]:
         """How often normal data of the entity score at least as high, `(N,)` in 0..1."""
-        return self.entity_calibrations.get(entity, self.calibration).p_values(scores)
+        return self.calibration_of(entity).p_values(scores)
+
+    def calibration_of(self, entity: str) -> Calibration:
+        """What judges the points of an entity: its own calibration, that of its cohort, or that of all."""
+        own = self.entity_calibrations.get(entity)
+        if own is not None:
+            return own
+        cohort = self.config.entities.cohort_of(entity)
+        return self.cohort_calibrations.get(cohort or "", self.calibration)
+
+    def judged_by(self, entity: str) -> str:
+        """Whose normal scores judge an entity: own, cohort NAME, or all."""
+        if entity in self.entity_calibrations or getattr(self.normal, "entities", None) == (entity,):
+            return "own"
+        cohort = self.config.entities.cohort_of(entity)
+        return f"cohort {cohort}" if cohort in self.cohort_calibrations else "all"
+
+    def new_entities(self, entities: Iterable[str]) -> dict[str, str]:
+        """Those of some entities that were not in the history, and what serves them in place of a scaling and a
+        calibration of their own: cohort NAME, or all. None of images."""
+        if not isinstance(self.normal, SeriesNormal):
+            return {}
+        known = set(self.normal.entities)
+        served = {name: self.config.entities.cohort_of(name) for name in entities if name not in known}
+        return {name: "all" if cohort is None else f"cohort {cohort}" for name, cohort in served.items()}
 
     def fits(self, config: PipelineConfig) -> bool:
         """Whether it can score the data of `config`: the same channels, prepared alike."""

@@ -124,6 +124,7 @@ def fit(
         )
         found: image_fitting.ImageFit | series_fitting.SeriesFit = images
         own: dict[str, Calibration] = {}
+        of_cohorts: dict[str, Calibration] = {}
     else:
         series = series_fitting.fit_series(
             config,
@@ -135,7 +136,7 @@ def fit(
             checkpoint=checkpoint,
             progress=progress,
         )
-        found, own = series, series.entity_calibrations
+        found, own, of_cohorts = series, series.entity_calibrations, series.cohort_calibrations
     window = getattr(config.prepare, "window_points", 0)
     usual = usual_items(data.history, window)
     codes = usual_codes(
@@ -164,6 +165,7 @@ def fit(
         normal=found.normal,
         calibration=found.calibration,
         entity_calibrations=own,
+        cohort_calibrations=of_cohorts,
         reference=data.reference,
         fitted_on=data.fitted_on,
         code_space=code_space,

@@ -7,6 +7,7 @@ the training and fits the spread of the errors, calibration fits the cut, test m
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -15,6 +16,7 @@ import torch
 from aeflow.config import SeriesPrepare
 from aeflow.data.series import Cadences, HistoryGrid, history_grid, learn_cadences
 from aeflow.data.splits import CALIBRATION, TEST, TRAIN, VALIDATION, split_time, stretches
+from aeflow.detector.cohorts import Groups
 from aeflow.detector.series_scores import (
     Residuals,
     SeriesNormal,
@@ -29,7 +31,7 @@ from aeflow.exceptions import DetectorError
 from aeflow.models.catalog import build
 from aeflow.numerics.calibration import Calibration, fit_calibration
 from aeflow.numerics.reconstruction_error import fit_spread, limited_ratio
-from aeflow.numerics.scaling import fit_deviation_scale, fit_robust_scale
+from aeflow.numerics.scaling import RobustScale, fit_deviation_scale, fit_robust_scale
 from aeflow.numerics.trailing import fit_usual_level, look_back_points
 from aeflow.numerics.whitening import fit_whitening
 from aeflow.training.items import WindowItems
@@ -43,7 +45,6 @@ if TYPE_CHECKING:
 
     from aeflow.config import Model, PipelineConfig
     from aeflow.models.autoencoder import Autoencoder
-    from aeflow.numerics.scaling import RobustScale
     from aeflow.training.loop import Progress
 
 # With fewer calibration scores of its own an entity's tail is a guess; it shares the pooled one.
@@ -68,6 +69,7 @@ class SeriesFit:
     network: Autoencoder
     calibration: Calibration
     entity_calibrations: dict[str, Calibration]
+    cohort_calibrations: dict[str, Calibration]
     training: TrainingResult
     calibration_scores: NDArray[np.float32]
     test_scores: NDArray[np.float32]
@@ -136,13 +138,15 @@ def fit_series(
     held_out = part == VALIDATION
     normal, score = _fit_normal(config, history, scale, found, held_out, entity, slot)
     of_it = part == CALIBRATION
-    calibration, own = _calibrations(
+    calibration, own, of_cohorts = _calibrations(
         config, score[of_it], items_per_batch, grid.entities, entity[of_it], slot[of_it]
     )
     shown = Windows.of(flat, grid.observed, _spread_out(ends[VALIDATION], _SAMPLES), window, device)[:]
     with torch.inference_mode():
         samples = shown[0].cpu().numpy(), network.views(*shown).mean(dim=0).float().cpu().numpy()
-    return SeriesFit(normal, network, calibration, own, result, score[of_it], score[part == TEST], samples)
+    return SeriesFit(
+        normal, network, calibration, own, of_cohorts, result, score[of_it], score[part == TEST], samples
+    )
 
 
 def _fit_scale(config: PipelineConfig, history: SeriesHistory) -> RobustScale:
@@ -151,7 +155,14 @@ def _fit_scale(config: PipelineConfig, history: SeriesHistory) -> RobustScale:
     grid, in_train = history.grid, history.part == TRAIN
     fit = fit_robust_scale if config.prepare.scale == "robust" else fit_deviation_scale
     known = np.where(grid.observed & in_train[:, None], grid.values, np.nan)
-    return fit(known, grid.entity, len(grid.entities))
+    groups = Groups.of(config.entities, grid.entities)
+
+    def both(values: NDArray[np.float32], entity: NDArray[np.int32], count: int) -> NDArray[np.float32]:
+        found = fit(values, entity, count)
+        return np.stack([found.center, found.scale], axis=1)
+
+    scales = groups.fit(both, (known,), grid.entity)
+    return RobustScale(scales[:, 0], scales[:, 1])
 
 
 def _scored(
@@ -185,20 +196,24 @@ def _fit_normal(
     """What is usual of the residuals, learnt from the `held_out` of them `(N,)`, and the scores `(N,)` of all
     by it."""
     grid, scoring = history.grid, config.scoring
-    entities = len(grid.entities)
     of_those = found.residual[held_out], found.observed[held_out], entity[held_out]
-    spread = fit_spread(*of_those, entities)
+    groups = Groups.of(config.entities, grid.entities)
+    spread = groups.fit(fit_spread, of_those[:2], of_those[2])
     whitening = None
     if scoring.distance == "mahalanobis":
         in_spreads = limited_ratio(of_those[0], spread[of_those[2]])
-        whitening = fit_whitening(in_spreads, *of_those[1:], entities)
+        whitening = groups.fit(fit_whitening, (in_spreads, of_those[1]), of_those[2])
     score, contributions = point_scores(found, spread, whitening, entity)
     score, _ = smoothed(scoring, score, contributions, entity, slot)
-    usual = np.ones(entities + 1, dtype=np.float32)
+    usual = np.ones(len(spread), dtype=np.float32)
     if scoring.baseline_points:
-        usual = fit_usual_level(score[held_out], of_those[2], entities, scoring.baseline_quantile)
+        level = partial(fit_usual_level, quantile=scoring.baseline_quantile)
+        usual = groups.fit(level, (score[held_out],), of_those[2])
         score = score / level_before(scoring, score, entity, slot, usual[entity])
-    return SeriesNormal(grid.entities, history.cadences, scale, spread, usual, whitening), score
+    normal = SeriesNormal(
+        grid.entities, history.cadences, scale, spread, usual, whitening, cohorts=config.entities
+    )
+    return normal, score
 
 
 def _spread_out(ends: NDArray[np.int64], count: int) -> NDArray[np.int64]:
@@ -235,21 +250,38 @@ def _calibrations(
     entities: tuple[str, ...],
     entity: NDArray[np.int32],
     slot: NDArray[np.int64],
-) -> tuple[Calibration, dict[str, Calibration]]:
-    """The calibration of all entities together, which makes the promise, and those of entities with enough
-    scores of their own, by which their points are judged."""
-    own: dict[str, Calibration] = {}
+) -> tuple[Calibration, dict[str, Calibration], dict[str, Calibration]]:
+    """The calibration of all entities together, which makes the promise; those of entities with enough scores of
+    their own, by which their points are judged; and those of cohorts, for their other entities."""
+    pooled = _fit(config, scores, items_per_batch, entity, slot)
+    if len(entities) == 1:
+        return pooled, {}, {}
+    share = items_per_batch / len(entities)
+    groups = Groups.of(config.entities, entities)
     judged: NDArray[np.float64] | None = None
-    for code, name in enumerate(entities):
-        mine = entity == code
-        if len(entities) > 1 and mine.sum() >= _OWN_CALIBRATION:
-            of_it = _fit(config, scores[mine], items_per_batch / len(entities), entity[mine], slot[mine])
-            own[name] = of_it
-            if judged is None:
-                pooled = _fit(config, scores, items_per_batch, entity, slot)
-                judged = pooled.normal.held_out_p_values(scores)
-            judged[mine] = of_it.normal.held_out_p_values(scores[mine])
-    return _fit(config, scores, items_per_batch, entity, slot, judged), own
+
+    def judge(of_some: Calibration, mine: NDArray[np.int64] | slice) -> None:
+        nonlocal judged
+        judged = pooled.normal.held_out_p_values(scores) if judged is None else judged
+        judged[mine] = of_some.normal.held_out_p_values(scores[mine])
+
+    of_cohorts: dict[str, Calibration] = {}
+    for code, name in enumerate(groups.names):
+        mine = np.flatnonzero(groups.codes(entity) == code)
+        if mine.size >= _OWN_CALIBRATION:
+            members = int((groups.cohort == code).sum())
+            of_cohorts[name] = _fit(config, scores[mine], share * members, entity[mine], slot[mine])
+            judge(of_cohorts[name], mine)
+    own: dict[str, Calibration] = {}
+    bounds = np.searchsorted(entity, np.arange(len(entities) + 1))  # scores stand entity after entity
+    for name, begin, end in zip(entities, bounds[:-1], bounds[1:], strict=True):
+        if end - begin >= _OWN_CALIBRATION:
+            here = slice(int(begin), int(end))
+            own[name] = _fit(config, scores[here], share, entity[here], slot[here])
+            judge(own[name], here)
+    if judged is None:
+        return pooled, {}, {}
+    return _fit(config, scores, items_per_batch, entity, slot, judged), own, of_cohorts
 
 
 def _fit(

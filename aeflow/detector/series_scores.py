@@ -8,11 +8,13 @@ entity before it; so where a batch ends changes nothing. Legend: N windows, T po
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import torch
 
+from aeflow.config import Entities
 from aeflow.detector.side_by_side import map_portions
 from aeflow.models.errors import error_map
 from aeflow.numerics.expected_band import tolerance
@@ -29,15 +31,19 @@ if TYPE_CHECKING:
     from aeflow.numerics.scaling import RobustScale
 
 
+_NO_COHORTS = Entities()
+
+
 @dataclass(frozen=True)
 class SeriesNormal:
     """What was learnt of the series beside the network.
 
-    entities: the names behind the rows of `scale` and `spread`; their last row serves new entities.
-    spread: `(E + 1, G C)` float32, root mean square of the held-out residuals in scaled units.
-    usual_level: `(E + 1,)` float32, what scores usually are before they are taken against a level of the
+    entities: the names behind the first rows of what follows. After them comes a row for each cohort of
+        `cohorts`, for its new entities, and last one of all together.
+    spread: `(E + K + 1, G C)` float32, K cohorts, root mean square of the held-out residuals in scaled units.
+    usual_level: `(E + K + 1,)` float32, what scores usually are before they are taken against a level of the
         entity's own past; see `numerics.trailing`.
-    whitening: `(E + 1, G C, G C)` float32, of residuals in units of their spread; None where channels are
+    whitening: `(E + K + 1, G C, G C)` float32, of residuals in units of their spread; None where channels are
         taken each by itself.
     """
 
@@ -47,11 +53,22 @@ class SeriesNormal:
     spread: NDArray[np.float32]
     usual_level: NDArray[np.float32]
     whitening: NDArray[np.float32] | None = None
+    cohorts: Entities = _NO_COHORTS
 
     def codes(self, names: tuple[str, ...]) -> NDArray[np.int64]:
-        """Row of each entity in `scale` and `spread`; -1, the last row, for new ones."""
-        known = {name: code for code, name in enumerate(self.entities)}
-        return np.array([known.get(name, -1) for name in names], dtype=np.int64)
+        """Row of each entity in `scale` and `spread`: of a new one that of its cohort, or -1, the last."""
+        return np.array([self._code(name) for name in names], dtype=np.int64)
+
+    def _code(self, name: str) -> int:
+        code = self._rows.get(name)
+        if code is None:
+            cohort = self.cohorts.cohort_of(name)
+            code = -1 if cohort is None else len(self.entities) + list(self.cohorts.cohorts).index(cohort)
+        return code
+
+    @cached_property
+    def _rows(self) -> dict[str, int]:
+        return {name: code for code, name in enumerate(self.entities)}
 
     def tolerance(self, entity: str, score: float, error: ErrorKind) -> NDArray[np.float32]:
         """Half the width of the expected band of each channel of an entity, `(C,)` in the channel's unit,

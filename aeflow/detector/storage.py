@@ -37,6 +37,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from aeflow.config import Entities
+
 FORMAT = 1
 BASELINE_FOLDER = "baseline"
 _FILES = ("arrays.safetensors", "detector.json", "network.safetensors")
@@ -50,9 +52,10 @@ def save(detector: Detector, folder: Path) -> None:
         "fitted.groups": detector.fitted_on.groups,
     }
     calibrations = {"": detector.calibration, **detector.entity_calibrations}
-    for number, name in enumerate(sorted(calibrations)):
-        parts = calibrations[name].to_arrays()
-        arrays |= {f"calibration.{number}.{key}": value for key, value in parts.items()}
+    for kind, of_kind in (("calibration", calibrations), ("cohort", detector.cohort_calibrations)):
+        for number, name in enumerate(sorted(of_kind)):
+            parts = of_kind[name].to_arrays()
+            arrays |= {f"{kind}.{number}.{key}": value for key, value in parts.items()}
     if detector.code_space is not None:
         arrays |= {"code.center": detector.code_space.center, "code.scale": detector.code_space.scale}
     normal = detector.normal
@@ -62,6 +65,7 @@ def save(detector: Detector, folder: Path) -> None:
         "config": detector.config.model_dump(mode="json"),
         "item_shape": list(detector.network.item_shape),
         "calibrations": {name: c.to_json() for name, c in calibrations.items()},
+        "cohort_calibrations": {name: c.to_json() for name, c in detector.cohort_calibrations.items()},
         "reference": detector.reference.to_json(),
         "code_radius": None if detector.code_space is None else detector.code_space.radius,
         "fitted_on": {
@@ -117,17 +121,15 @@ def load(folder: Path) -> Detector:
     config = PipelineConfig.model_validate(facts["config"])
     network = build(config.model, tuple(facts["item_shape"]))
     network.load_state_dict(safetensors.torch.load_file(folder / "network.safetensors"))
-    calibrations = {
-        name: Calibration.from_parts(facts["calibrations"][name], _prefixed(arrays, f"calibration.{number}."))
-        for number, name in enumerate(sorted(facts["calibrations"]))
-    }
+    calibrations = _calibrations(facts["calibrations"], arrays, "calibration")
     fitted = facts["fitted_on"]
     return Detector(
         config=config,
         network=network,
-        normal=_normal(facts, arrays),
+        normal=_normal(config.entities, facts, arrays),
         calibration=calibrations.pop(""),
         entity_calibrations=calibrations,
+        cohort_calibrations=_calibrations(facts.get("cohort_calibrations", {}), arrays, "cohort"),
         reference=Reference.from_json(facts["reference"]),
         fitted_on=FittedOn(
             fitted["digest"],
@@ -151,7 +153,8 @@ def load(folder: Path) -> Detector:
 def calibration_digest(detector: Detector) -> str:
     """SHA-256 of what turns scores into flags."""
     whole = hashlib.sha256()
-    for name, calibration in sorted({"": detector.calibration, **detector.entity_calibrations}.items()):
+    of_entities = sorted({"": detector.calibration, **detector.entity_calibrations}.items())
+    for name, calibration in [*of_entities, *sorted(detector.cohort_calibrations.items())]:
         whole.update(json.dumps([name, calibration.to_json()], sort_keys=True).encode())
         for key, value in sorted(calibration.to_arrays().items()):
             whole.update(key.encode() + np.ascontiguousarray(value).tobytes())
@@ -163,7 +166,18 @@ def _code_space(facts: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) ->
     return None if radius is None else CodeSpace(arrays["code.center"], arrays["code.scale"], radius)
 
 
-def _normal(facts: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> SeriesNormal | ImageNormal:
+def _calibrations(
+    described: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]], kind: str
+) -> dict[str, Calibration]:
+    return {
+        name: Calibration.from_parts(described[name], _prefixed(arrays, f"{kind}.{number}."))
+        for number, name in enumerate(sorted(described))
+    }
+
+
+def _normal(
+    cohorts: Entities, facts: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]
+) -> SeriesNormal | ImageNormal:
     if "cadences" not in facts:
         return ImageNormal(arrays["spread"])
     known = {name: Cadence(*pair) for name, pair in facts["cadences"]["known"].items()}
@@ -174,6 +188,7 @@ def _normal(facts: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> Ser
         spread=arrays["spread"],
         usual_level=arrays.get("usual_level", np.ones(len(arrays["spread"]), dtype=np.float32)),
         whitening=arrays.get("whitening"),
+        cohorts=cohorts,
     )
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
+from pydantic import Field
 
 from aeflow.exceptions import AccountingError
 from aeflow.report.promise import Promise, by_chance
@@ -25,6 +26,7 @@ SUMMARY_FILE = "summary.json"
 SCHEMA_VERSION = "1"
 _TOP_FLAGS = 20
 _TOP_CHANNELS = 3
+_NAMED = 5
 
 
 class Grade(Stored):
@@ -142,6 +144,8 @@ class Summary(Stored):
     entities: int
     """0 for images."""
     flagged_entities: int
+    new_entities: dict[str, str] = Field(default_factory=dict)
+    """Entities that the history did not hold -> by what they were scaled and judged: cohort NAME, or all."""
     promise: Promise
     score_quantiles: dict[str, float]
     """min, p50, p90, p99, p99.9, max; those between are exact to 1/2048 of their value."""
@@ -180,6 +184,7 @@ class BatchFacts:
     grades: tuple[Grade, ...] = ()
     warnings: tuple[str, ...] = ()
     drift: DriftSection | None = None
+    new_entities: Mapping[str, str] = field(default_factory=dict)
 
 
 def build_summary(facts: BatchFacts, survey: Survey, flags: Path) -> Summary:
@@ -222,6 +227,7 @@ def build_summary(facts: BatchFacts, survey: Survey, flags: Path) -> Summary:
         suppressed_rows=found.suppressed_rows,
         entities=survey.entities,
         flagged_entities=found.entities if survey.kind == "series" else 0,
+        new_entities=dict(facts.new_entities),
         promise=facts.promise,
         score_quantiles=dict(survey.quantiles),
         top_flags=found.top,
@@ -229,8 +235,22 @@ def build_summary(facts: BatchFacts, survey: Survey, flags: Path) -> Summary:
         drift=facts.drift,
         grades=facts.grades,
         checks=facts.checks,
-        warnings=facts.warnings,
+        warnings=(*facts.warnings, *_newcomers(facts.new_entities)),
     )
+
+
+def _newcomers(new: Mapping[str, str]) -> list[str]:
+    """A sentence for each cohort that new entities belong to."""
+    by: dict[str, list[str]] = {}
+    for entity, served in sorted(new.items()):
+        by.setdefault(served, []).append(entity)
+    sentences = []
+    for served, entities in sorted(by.items()):
+        more = f" and {len(entities) - _NAMED:,} more" if len(entities) > _NAMED else ""
+        what = f"{', '.join(entities[:_NAMED])}{more}"
+        are = f"{what} {'is' if len(entities) == 1 else 'are'} new to the detector"
+        sentences.append(f"{are}: scaled and judged by {'all entities' if served == 'all' else served}.")
+    return sentences
 
 
 def read_summary(folder: Path) -> Summary:

@@ -228,7 +228,8 @@ def score_series_batch(
     facts = rows_at(first_pass, np.unique(np.concatenate([first, peak, last])))
     bands = _bands(detector, {str(facts[p]["entity"]) for p in peak.tolist()}, cut)
     flags = [
-        _flag(config, intake.batch, facts[f], facts[p], facts[e], severity, bands) | {"points": n}
+        _flag(config, intake.batch, facts[f], facts[p], facts[e], severity, bands)
+        | {"points": n, "judged_by": detector.judged_by(facts[p]["entity"])}
         for f, p, e, n in zip(first.tolist(), peak.tolist(), last.tolist(), points.tolist(), strict=True)
     ]
     names = np.array([flag["flag_id"] for flag in flags], dtype=object)

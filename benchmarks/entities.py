@@ -35,15 +35,16 @@ _NAME = "many"
 _STEP = np.timedelta64(60, "s")
 _START = {"0-history": np.datetime64("2026-01-01T00:00:00"), "1-night": np.datetime64("2026-03-01T00:00:00")}
 _TOLERANCE = 1e-5
+_COHORTS = {"cohorts": {"even": ["machine-???[02468]"], "odd": ["machine-???[13579]"]}}
 
 
-def write_workload(folder: Path, entities: int, rows: int, channels: int, **sections: Any) -> Path:
-    """A pipeline of `entities` entities with `rows` rows each in the history, and as many in a night to which
+def write_workload(folder: Path, count: int, rows: int, channels: int, **sections: Any) -> Path:
+    """A pipeline of `count` entities with `rows` rows each in the history, and as many in a night to which
     a new one comes. Returns its config."""
     real = _lively(real_series()[0], channels)
     names = [f"c{number + 1:02d}" for number in range(channels)]
     for batch, start in _START.items():
-        known = [f"machine-{number:04d}" for number in range(entities)]
+        known = [f"machine-{number:04d}" for number in range(count)]
         _write(folder / "data" / batch, real, known + [NEW] * (batch != "0-history"), rows, start, names)
     config = {
         "name": _NAME,
@@ -144,7 +145,7 @@ def main() -> int:
     chosen = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="aeflow-entities-") as temporary:
         folder = Path(temporary)
-        sections = {"model": {"family": chosen.family}}
+        sections = {"model": {"family": chosen.family}, "entities": {"networks": chosen.networks, **_COHORTS}}
         config = write_workload(folder, chosen.entities, chosen.rows, chosen.channels, **sections)
         env = environment(folder / "home")
         rows = chosen.entities * chosen.rows

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from aeflow.models.autoencoder import Autoencoder
 
 _ITEMS = 400  # held-out ones, spread out, tell how far apart codes usually lie
+_ITEMS_OF_EACH = 20  # of many networks
 
 
 def encode_arrays(
@@ -52,9 +53,18 @@ def encode_windows(
 ) -> NDArray[np.float32]:
     """The codes `(N, D)` of the windows of `inputs`; nothing depends on `chunk_items`."""
     windows = scaled_windows(normal, network, inputs, device=device, chunk_items=chunk_items)
+    member = torch.from_numpy(window_members(normal, inputs))
     with torch.inference_mode():
-        codes = [_numbers(network.encode(x, observed)) for x, observed in windows]
+        codes = [
+            _numbers(network.at(member[number * chunk_items : (number + 1) * chunk_items]).encode(*items))
+            for number, items in enumerate(windows)
+        ]
     return np.concatenate([np.empty((0, network.code_size), dtype=np.float32), *codes])
+
+
+def window_members(normal: SeriesNormal, inputs: SeriesInputs) -> NDArray[np.int64]:
+    """The network of each window `(N,)` of `inputs`; 0 where there is one."""
+    return normal.members(normal.codes(inputs.entities)[inputs.grid_entity[inputs.ends]])
 
 
 def scaled_windows(
@@ -73,12 +83,31 @@ def scaled_windows(
         yield windows[begin : begin + chunk_items]
 
 
-def usual_items(history: SeriesHistory | ImageHistory, window: int) -> NDArray[np.int64]:
+def usual_items(
+    history: SeriesHistory | ImageHistory,
+    normal: SeriesNormal | ImageNormal,
+    window: int,
+    *,
+    count: int = 1,
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Some items that trained no weights, spread over the history, `(N,)`: numbers of arrays, or of series the
-    ends of windows of `window` points on the grid."""
+    ends of windows of `window` points on the grid, of each of `count` networks some; and their networks `(N,)`."""
     if isinstance(history, ImageHistory):
-        return _spread_out(np.flatnonzero(history.part == VALIDATION))
-    return _spread_out(history.grid.window_ends(window, part=history.part == VALIDATION, inside=False))
+        items = _spread_out(np.flatnonzero(history.part == VALIDATION), _ITEMS)
+        return items, np.zeros(items.size, dtype=np.int64)
+    assert isinstance(normal, SeriesNormal)
+    ends = history.grid.window_ends(window, part=history.part == VALIDATION, inside=False)
+    member = normal.members(history.grid.entity[ends].astype(np.int64))
+    order = np.argsort(member, kind="stable")
+    parts = np.split(order, np.flatnonzero(np.diff(member[order])) + 1)
+    each = max(_ITEMS // len(parts), _ITEMS_OF_EACH)
+    chosen = [np.sort(np.concatenate([_spread_out(part, each) for part in parts]))]
+    networks = [member[chosen[0]]]
+    # Those that serve new entities alone are told by what all entities look like to them.
+    for other in np.setdiff1d(np.arange(count), member).tolist():
+        chosen.append(_spread_out(np.arange(ends.size), each))
+        networks.append(np.full(chosen[-1].size, other))
+    return ends[np.concatenate(chosen)], np.concatenate(networks)
 
 
 def usual_codes(
@@ -86,12 +115,13 @@ def usual_codes(
     normal: SeriesNormal | ImageNormal,
     history: SeriesHistory | ImageHistory,
     items: NDArray[np.int64],
+    networks: NDArray[np.int64],
     window: int,
     *,
     device: torch.device,
     chunk_items: int,
 ) -> NDArray[np.float32]:
-    """The codes `(N, D)` of the `items` `(N,)` of `usual_items`."""
+    """The codes `(N, D)` of the `items` `(N,)` of `usual_items` by their `networks` `(N,)`."""
     if isinstance(history, ImageHistory):
         return encode_arrays(network, history.pixels[items], device=device, chunk_items=chunk_items)
     assert isinstance(normal, SeriesNormal)
@@ -99,15 +129,17 @@ def usual_codes(
     points = items[:, np.newaxis] + np.arange(1 - window, 1)
     scaled = network_input(network, normal.scale.apply(grid.values[points], grid.entity[items]))
     x, observed = torch.from_numpy(scaled), torch.from_numpy(grid.observed[points])
+    member = torch.from_numpy(networks)
 
     def encode(portion: slice) -> NDArray[np.float32]:
-        return _numbers(network.encode(x[portion].to(device), observed[portion].to(device)))
+        own = network.at(member[portion])
+        return _numbers(own.encode(x[portion].to(device), observed[portion].to(device)))
 
     return np.concatenate(map_portions(encode, len(items), chunk_items, device))
 
 
-def _spread_out(numbers: NDArray[np.int64]) -> NDArray[np.int64]:
-    return numbers[np.linspace(0, numbers.size - 1, min(_ITEMS, numbers.size)).astype(np.int64)]
+def _spread_out(numbers: NDArray[np.int64], most: int) -> NDArray[np.int64]:
+    return numbers[np.linspace(0, numbers.size - 1, min(most, numbers.size)).astype(np.int64)]
 
 
 def _numbers(values: torch.Tensor) -> NDArray[np.float32]:

@@ -19,6 +19,7 @@ from aeflow.detector.image_fitting import ImageHistory
 from aeflow.detector.image_scores import ImageArrays, as_unit, portion_of
 from aeflow.detector.series_scores import SeriesNormal, Windows, network_input
 from aeflow.detector.side_by_side import map_portions
+from aeflow.models.bank import NetworkBank
 from aeflow.numerics.drift import Profile, learn_profile, spread_over
 from aeflow.numerics.scaling import RobustScale, fit_robust_scale
 
@@ -149,6 +150,8 @@ def _of_series(
     block = _blocks_of_entities(grid.entity, grid.has_row, items_per_batch / max(entities, 1))
     values = np.where(grid.observed[looked_at], scaled[looked_at], np.nan)
     inputs = learn_profile(values, grid.entity[looked_at], block[looked_at], n_entities=entities)
+    if isinstance(network, NetworkBank):  # codes of several networks have no direction in common
+        return DriftReference(config.channels, None, inputs, None, None)
     window = config.item_shape[0]
     ends = grid.window_ends(window, part=np.ones(len(grid.values), dtype=bool), inside=False)
     ends = ends[spread_over(ends, ends.size / (2 * CODED_ITEMS))]

@@ -138,17 +138,19 @@ def fit(
         )
         found, own, of_cohorts = series, series.entity_calibrations, series.cohort_calibrations
     window = getattr(config.prepare, "window_points", 0)
-    usual = usual_items(data.history, window)
+    count = len(getattr(found.network, "members", (found.network,)))
+    usual, member = usual_items(data.history, found.normal, window, count=count)
     codes = usual_codes(
         found.network,
         found.normal,
         data.history,
         usual,
+        member,
         window,
         device=device,
         chunk_items=config.compute.chunk_items,
     )
-    code_space = fit_code_space(codes)
+    code_space = fit_code_space(codes, member, count)
     drift = None
     if with_drift:
         drift = learn_drift_reference(
@@ -169,7 +171,7 @@ def fit(
         reference=data.reference,
         fitted_on=data.fitted_on,
         code_space=code_space,
-        exemplars=choose_exemplars(data.history, usual, code_space.signatures(codes)),
+        exemplars=choose_exemplars(data.history, usual, code_space.signatures(codes, member)),
         drift=drift,
     )
     return Fitted(detector, found.training, found.calibration_scores, found.test_scores, found.samples)

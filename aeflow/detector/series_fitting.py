@@ -6,7 +6,7 @@ the training and fits the spread of the errors, calibration fits the cut, test m
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -17,6 +17,7 @@ from aeflow.config import SeriesPrepare
 from aeflow.data.series import Cadences, HistoryGrid, history_grid, learn_cadences
 from aeflow.data.splits import CALIBRATION, TEST, TRAIN, VALIDATION, split_time, stretches
 from aeflow.detector.cohorts import Groups
+from aeflow.detector.networks import fit_networks
 from aeflow.detector.series_scores import (
     Residuals,
     SeriesNormal,
@@ -34,8 +35,6 @@ from aeflow.numerics.reconstruction_error import fit_spread, limited_ratio
 from aeflow.numerics.scaling import RobustScale, fit_deviation_scale, fit_robust_scale
 from aeflow.numerics.trailing import fit_usual_level, look_back_points
 from aeflow.numerics.whitening import fit_whitening
-from aeflow.training.items import WindowItems
-from aeflow.training.loop import TrainingResult, fit_network
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -45,7 +44,7 @@ if TYPE_CHECKING:
 
     from aeflow.config import Model, PipelineConfig
     from aeflow.models.autoencoder import Autoencoder
-    from aeflow.training.loop import Progress
+    from aeflow.training.loop import Progress, TrainingResult
 
 # With fewer calibration scores of its own an entity's tail is a guess; it shares the pooled one.
 _OWN_CALIBRATION = 500
@@ -107,20 +106,19 @@ def fit_series(
     scaled = scale.apply(grid.values, grid.entity)
 
     ends = {code: _ends(config, history, code) for code in (TRAIN, VALIDATION, CALIBRATION, TEST)}
-    network = build(model, config.item_shape, seed=config.seed)
-    flat = network_input(network, scaled)
-    result = fit_network(
-        network,
-        WindowItems(flat, grid.observed, ends[TRAIN], window),
-        WindowItems(flat, grid.observed, ends[VALIDATION], window),
-        training=config.training,
-        seed=config.seed,
+    # The limit of what networks see is that of the family.
+    flat = network_input(build(model, config.item_shape, seed=config.seed), scaled)
+    network, result, member = fit_networks(
+        config,
+        model,
+        grid,
+        flat,
+        ends,
         device=device,
         checkpoint=checkpoint,
         fingerprint=fingerprint,
         progress=progress,
     )
-    network.eval()
 
     scored = _scored(config, history, ends)
     found = residuals(
@@ -133,17 +131,21 @@ def fit_series(
         device=device,
         chunk_items=config.compute.chunk_items,
         points=config.scoring.points,
+        member=None if member is None else member[grid.entity[scored]],
     )
     part, entity, slot = history.part[scored], grid.entity[scored], grid.slot[scored]
     held_out = part == VALIDATION
     normal, score = _fit_normal(config, history, scale, found, held_out, entity, slot)
+    normal = replace(normal, member=member)
     of_it = part == CALIBRATION
     calibration, own, of_cohorts = _calibrations(
         config, score[of_it], items_per_batch, grid.entities, entity[of_it], slot[of_it]
     )
-    shown = Windows.of(flat, grid.observed, _spread_out(ends[VALIDATION], _SAMPLES), window, device)[:]
+    some = _spread_out(ends[VALIDATION], _SAMPLES)
+    shown = Windows.of(flat, grid.observed, some, window, device)[:]
     with torch.inference_mode():
-        samples = shown[0].cpu().numpy(), network.views(*shown).mean(dim=0).float().cpu().numpy()
+        seeing = network.at(torch.from_numpy(normal.members(grid.entity[some].astype(np.int64))))
+        samples = shown[0].cpu().numpy(), seeing.views(*shown).mean(dim=0).float().cpu().numpy()
     return SeriesFit(
         normal, network, calibration, own, of_cohorts, result, score[of_it], score[part == TEST], samples
     )

@@ -45,6 +45,7 @@ class SeriesNormal:
         entity's own past; see `numerics.trailing`.
     whitening: `(E + K + 1, G C, G C)` float32, of residuals in units of their spread; None where channels are
         taken each by itself.
+    member: `(E + K + 1,)` the network of each of the rows; None where there is one.
     """
 
     entities: tuple[str, ...]
@@ -54,10 +55,15 @@ class SeriesNormal:
     usual_level: NDArray[np.float32]
     whitening: NDArray[np.float32] | None = None
     cohorts: Entities = _NO_COHORTS
+    member: NDArray[np.int64] | None = None
 
     def codes(self, names: tuple[str, ...]) -> NDArray[np.int64]:
         """Row of each entity in `scale` and `spread`: of a new one that of its cohort, or -1, the last."""
         return np.array([self._code(name) for name in names], dtype=np.int64)
+
+    def members(self, code: NDArray[np.int64]) -> NDArray[np.int64]:
+        """The network of each of the codes `(N,)`; 0 where there is one."""
+        return np.zeros(code.shape, dtype=np.int64) if self.member is None else self.member[code]
 
     def _code(self, name: str) -> int:
         code = self._rows.get(name)
@@ -123,9 +129,10 @@ def residuals(
     device: torch.device,
     chunk_items: int,
     points: Literal["last", "window"] = "last",
+    member: NDArray[np.int64] | None = None,
 ) -> Residuals:
-    """Run the windows that end at `ends` `(N,)` of the flat grid `(L, C)` through the network. points: of a
-    window that are compared with what was expected."""
+    """Run the windows that end at `ends` `(N,)` of the flat grid `(L, C)` through the network, or that of a bank
+    which `member` `(N,)` says. points: of a window that are compared with what was expected."""
     channels, kinds = scaled.shape[1], network.view_kinds
     if ends.size == 0:
         nothing = np.empty((0, kinds * channels), dtype=np.float32)
@@ -135,10 +142,12 @@ def residuals(
     if points == "window":
         came = Windows.of(np.nan_to_num(scaled).astype(np.float32), observed, ends, window, device)
 
+    of_window = torch.from_numpy(np.zeros(ends.size, dtype=np.int64) if member is None else member)
+
     def view(portion: slice) -> tuple[torch.Tensor, torch.Tensor | None, torch.Tensor | None]:
         x, mask = windows[portion]
-        parts = network.latent_contributions(x, mask)
-        views = network.views(x, mask)
+        own = network.at(of_window[portion])
+        parts, views = own.latent_contributions(x, mask), own.views(x, mask)
         return (
             views[:, :, -1].float().cpu(),
             None if parts is None else (parts.sum(dim=1) / network.code_size).float().cpu(),
@@ -262,6 +271,7 @@ def score_series(
         device=device,
         chunk_items=chunk_items,
         points=scoring.points,
+        member=normal.members(grid_codes[inputs.ends]),
     )
     of_window = grid_codes[inputs.ends]
     score, contributions = point_scores(found, normal.spread, normal.whitening, of_window)

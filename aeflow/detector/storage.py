@@ -25,6 +25,7 @@ from aeflow.detector.exemplars import exemplar_arrays, exemplars_from
 from aeflow.detector.image_scores import ImageNormal
 from aeflow.detector.series_scores import SeriesNormal
 from aeflow.exceptions import DetectorError
+from aeflow.models.bank import NetworkBank
 from aeflow.models.catalog import build
 from aeflow.numerics.calibration import Calibration
 from aeflow.numerics.gridding import Cadence
@@ -64,6 +65,7 @@ def save(detector: Detector, folder: Path) -> None:
         "format": FORMAT,
         "config": detector.config.model_dump(mode="json"),
         "item_shape": list(detector.network.item_shape),
+        "networks": len(getattr(detector.network, "members", [detector.network])),
         "calibrations": {name: c.to_json() for name, c in calibrations.items()},
         "cohort_calibrations": {name: c.to_json() for name, c in detector.cohort_calibrations.items()},
         "reference": detector.reference.to_json(),
@@ -79,6 +81,8 @@ def save(detector: Detector, folder: Path) -> None:
     if isinstance(normal, SeriesNormal):
         arrays |= {"scale.center": normal.scale.center, "scale.scale": normal.scale.scale}
         arrays["usual_level"] = normal.usual_level
+        if normal.member is not None:
+            arrays["member"] = normal.member
         if normal.whitening is not None:
             arrays["whitening"] = normal.whitening
         facts["entities"] = list(normal.entities)
@@ -120,6 +124,9 @@ def load(folder: Path) -> Detector:
     arrays = safetensors.numpy.load_file(folder / "arrays.safetensors")
     config = PipelineConfig.model_validate(facts["config"])
     network = build(config.model, tuple(facts["item_shape"]))
+    if facts.get("networks", 1) > 1:
+        others = [build(config.model, tuple(facts["item_shape"])) for _ in range(1, facts["networks"])]
+        network = NetworkBank([network, *others])
     network.load_state_dict(safetensors.torch.load_file(folder / "network.safetensors"))
     calibrations = _calibrations(facts["calibrations"], arrays, "calibration")
     fitted = facts["fitted_on"]
@@ -163,7 +170,11 @@ def calibration_digest(detector: Detector) -> str:
 
 def _code_space(facts: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> CodeSpace | None:
     radius = facts.get("code_radius")
-    return None if radius is None else CodeSpace(arrays["code.center"], arrays["code.scale"], radius)
+    return (
+        None
+        if radius is None
+        else CodeSpace(np.atleast_2d(arrays["code.center"]), np.atleast_2d(arrays["code.scale"]), radius)
+    )
 
 
 def _calibrations(
@@ -189,6 +200,7 @@ def _normal(
         usual_level=arrays.get("usual_level", np.ones(len(arrays["spread"]), dtype=np.float32)),
         whitening=arrays.get("whitening"),
         cohorts=cohorts,
+        member=arrays.get("member"),
     )
 
 

@@ -13,7 +13,7 @@ import copy
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from math import prod
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -48,6 +48,19 @@ class Comparison(NamedTuple):
     error: Tensor
 
 
+class ItemNetwork(Protocol):
+    """What looks at the items of a batch; see `Autoencoder`."""
+
+    def encode(self, x: Tensor, observed: Tensor | None = None) -> Tensor:
+        """The codes `(N, D)`."""
+
+    def views(self, x: Tensor, observed: Tensor | None = None) -> Tensor:
+        """What is expected of each item, `(V, N, *item_shape)`."""
+
+    def latent_contributions(self, x: Tensor, observed: Tensor | None = None) -> Tensor | None:
+        """Parts of a statistic of the code, `(N, *item_shape)`."""
+
+
 class Autoencoder(nn.Module, ABC):
     """A network that reconstructs items through a code.
 
@@ -69,6 +82,11 @@ class Autoencoder(nn.Module, ABC):
         super().__init__()
         # A buffer: it lies where the network lies.
         self.register_buffer("loss_weight", None, persistent=False)
+
+    def at(self, member: Tensor) -> ItemNetwork:  # noqa: ARG002
+        """What looks at items of which `member` `(N,)` says which network is theirs: this one, where there is
+        no other."""
+        return self
 
     @abstractmethod
     def encode(self, x: Tensor, observed: Tensor | None = None) -> Tensor:

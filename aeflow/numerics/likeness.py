@@ -1,7 +1,7 @@
 """Whether two flags show the same thing: how far apart their codes lie, and whether the same channels or
 the same place caused them.
 
-Legend: N items, D numbers of a code, S numbers of a signature, P precedents, C channels.
+Legend: N items, D numbers of a code, S numbers of a signature, M networks, C channels.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ SIGNATURE_SIZE = 64
 _FAR = 1e6
 """A number of a code that lies so many deviations off counts as just that far: squares stay finite."""
 _USUAL_PAIRS = 0.95
+_FEWEST = 10
 Box = tuple[int, int, int, int]
 """x, y of the top left pixel, width, height."""
 
@@ -31,17 +32,21 @@ Box = tuple[int, int, int, int]
 class CodeSpace:
     """What is usual of the codes of normal items, so that a distance between two codes means something.
 
-    center, scale: `(D,)` float32; a scale of 0 stands for a number that does not vary, and is passed over.
-    radius: so far apart, in deviations, or nearer lie 95 % of the pairs of normal items. What happens twice
-        happens before two such backgrounds.
+    center, scale: `(M, D)` float32, of each of M networks; a scale of 0 stands for a number that does not
+        vary, and is passed over.
+    radius: so far apart, in deviations, or nearer lie 95 % of the pairs of normal items of one network. What
+        happens twice happens before two such backgrounds.
     """
 
     center: NDArray[np.float32]
     scale: NDArray[np.float32]
     radius: float
 
-    def signatures(self, codes: NDArray[np.floating[Any]]) -> NDArray[np.float32]:
-        """Codes `(N, D)` as `(N, S)` float32, whose Euclidean distances are in units of `radius`.
+    def signatures(
+        self, codes: NDArray[np.floating[Any]], member: NDArray[np.integer[Any]] | None = None
+    ) -> NDArray[np.float32]:
+        """Codes `(N, D)` as `(N, S)` float32, whose Euclidean distances are in units of `radius`. member: `(N,)`
+        the network of each; None: all of the first.
 
         Codes of more than `SIGNATURE_SIZE` numbers are sketched: each number is added, with a sign, to one
         of the places, which keeps distances on average. Weinberger, Dasgupta, Langford, Smola and
@@ -50,15 +55,25 @@ class CodeSpace:
         Raises:
             InputError: codes of another length.
         """
-        expect_shape("codes", codes, (None, self.center.size))
-        varies = self.scale > 0
-        apart = (codes - self.center) / np.where(varies, self.scale, 1)
+        expect_shape("codes", codes, (None, self.center.shape[1]))
+        own = np.zeros(len(codes), dtype=np.int64) if member is None else member
+        center, scale = self.center[own], self.scale[own]
+        varies = scale > 0
+        apart = (codes - center) / np.where(varies, scale, 1)
         apart = np.where(varies, np.clip(np.nan_to_num(apart), -_FAR, _FAR), 0.0)
         return (_sketched(apart.astype(np.float64)) / self.radius).astype(np.float32)
 
 
-def fit_code_space(codes: NDArray[np.floating[Any]]) -> CodeSpace:
-    """The space of the codes `(N, D)` of normal items that lie apart in time; a few hundred are enough.
+def fit_code_space(
+    codes: NDArray[np.floating[Any]], member: NDArray[np.integer[Any]] | None = None, n_members: int = 1
+) -> CodeSpace:
+    """The space of the codes `(N, D)` of normal items that lie apart in time; a few hundred of each network are
+    enough. A network with fewer than ten takes the moments of all.
+
+    Args:
+        codes: of normal items.
+        member: `(N,)` the network of each; None: all of one.
+        n_members: M.
 
     Raises:
         InputError: no codes.
@@ -66,17 +81,33 @@ def fit_code_space(codes: NDArray[np.floating[Any]]) -> CodeSpace:
     expect_shape("codes", codes, (None, None))
     if not len(codes):
         raise InputError("expected codes of normal items to learn their distances from, got none")
-    moments = CodeMoments.none(codes.shape[1]).with_codes(codes)
-    flat = moments.standardised(moments.mean[np.newaxis] + 1.0)[0] == 0
-    scale = np.where(flat, 0.0, np.sqrt(moments.variance)).astype(np.float32)
-    space = CodeSpace(moments.mean.astype(np.float32), scale, 1.0)
-    signatures = space.signatures(codes).astype(np.float64)
-    squares = np.square(signatures).sum(axis=1)
-    between = squares[:, np.newaxis] + squares - 2 * signatures @ signatures.T
-    pairs = between[np.triu_indices(len(codes), 1)]
+    own = np.zeros(len(codes), dtype=np.int64) if member is None else np.asarray(member, dtype=np.int64)
+    order = np.argsort(own, kind="stable")
+    bounds = np.searchsorted(own[order], np.arange(n_members + 1))
+    groups = np.split(order, bounds[1:-1])
+    of_all = _moments(codes)
+    moments = [_moments(codes[group]) if len(group) >= _FEWEST else of_all for group in groups]
+    center, scale = (np.stack(parts).astype(np.float32) for parts in zip(*moments, strict=True))
+    space = CodeSpace(center, scale, 1.0)
+    signatures = space.signatures(codes, own).astype(np.float64)
+    pairs = np.concatenate([_squares_between(signatures[group]) for group in groups])
     radius = float(np.sqrt(max(np.quantile(pairs, _USUAL_PAIRS), 0.0))) if pairs.size else 0.0
     # All normal items have the same code: any other one is far away.
-    return CodeSpace(space.center, space.scale, radius or 1.0)
+    return CodeSpace(center, scale, radius or 1.0)
+
+
+def _moments(codes: NDArray[np.floating[Any]]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Mean and deviation `(D,)` of codes; the deviation is 0 where they do not vary, but for rounding."""
+    moments = CodeMoments.none(codes.shape[1]).with_codes(codes)
+    flat = moments.standardised(moments.mean[np.newaxis] + 1.0)[0] == 0
+    return moments.mean, np.where(flat, 0.0, np.sqrt(moments.variance))
+
+
+def _squares_between(signatures: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The squared distance of each pair."""
+    squares = np.square(signatures).sum(axis=1)
+    between = squares[:, np.newaxis] + squares - 2 * signatures @ signatures.T
+    return np.asarray(between[np.triu_indices(len(signatures), 1)])
 
 
 def direction(

@@ -13,7 +13,7 @@ import numpy as np
 from aeflow.config import SeriesPrepare
 from aeflow.data.periods import to_us
 from aeflow.data.series import windows_at
-from aeflow.detector.codes import encode_windows
+from aeflow.detector.codes import encode_windows, window_members
 from aeflow.detector.series_scores import SeriesNormal
 from aeflow.scoring.judged import NEIGHBOURS
 
@@ -22,7 +22,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     import torch
+    from numpy.typing import NDArray
 
+    from aeflow.data.series import SeriesInputs
     from aeflow.detector import Detector
 
 
@@ -49,14 +51,15 @@ def with_windows(
     steps = np.arange(1 - prepare.window_points, 1)
     for inputs in windows_at(rows, prepare, normal.cadences, wanted) if flags else ():
         codes = encode_windows(normal, detector.network, inputs, device=device, chunk_items=chunk_items)
+        signatures = _signatures(detector, normal, inputs, codes)
         for number, (entity, time_us) in enumerate(
             zip(inputs.row_entity.tolist(), inputs.row_time_us.tolist(), strict=True)
         ):
             flag = place[inputs.entities[entity], time_us]
             window = int(inputs.row_window[number])
             evidence: dict[str, Any] = {}
-            if detector.code_space is not None:
-                evidence["signature"] = detector.code_space.signatures(codes[window : window + 1])[0]
+            if signatures is not None:
+                evidence["signature"] = signatures[window]
                 if detector.exemplars is not None:
                     evidence["neighbours"] = detector.exemplars.nearest(evidence["signature"], NEIGHBOURS)
             if flag["flag_id"] in kept:
@@ -65,3 +68,12 @@ def with_windows(
                 evidence["window"] = [None if np.isnan(v) else v for v in seen.ravel().tolist()]
             found[flag["flag_id"]] = evidence
     return [flag | found.get(flag["flag_id"], {}) for flag in flags]
+
+
+def _signatures(
+    detector: Detector, normal: SeriesNormal, inputs: SeriesInputs, codes: NDArray[np.float32]
+) -> NDArray[np.float32] | None:
+    """`(N, S)` of the windows of `inputs`; None by a detector that does not know how far apart codes lie."""
+    if detector.code_space is None:
+        return None
+    return detector.code_space.signatures(codes, window_members(normal, inputs))

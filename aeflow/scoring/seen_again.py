@@ -16,7 +16,7 @@ from PIL import Image
 from aeflow.config import ImagePrepare, SeriesPrepare
 from aeflow.data.series import SeriesInputs
 from aeflow.data.tiling import tile_origins
-from aeflow.detector.codes import encode_arrays, encode_windows
+from aeflow.detector.codes import encode_arrays, encode_windows, window_members
 from aeflow.detector.series_scores import SeriesNormal
 from aeflow.numerics.likeness import direction
 
@@ -61,7 +61,7 @@ def see_window(
     return Seen(
         float(found.score[0]),
         direction(found.contributions[0], deviation),
-        detector.code_space.signatures(code)[0],
+        detector.code_space.signatures(code, window_members(normal, inputs))[0],
     )
 
 

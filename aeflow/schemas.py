@@ -218,7 +218,8 @@ BATCHES = _schema(
         ("scored", pa.int64()),  # rows or images with a score
         ("not_scorable", pa.int64()),  # valid, yet without a score
         ("quarantined", pa.int64()),  # set aside
-        ("flags", pa.int64()),  # rows of flags.parquet
+        ("flags", pa.int64()),  # those that count
+        ("suppressed", pa.int64()),  # flags that count as none, being like one that was called false
         ("flagged_rows", pa.int64()),  # series: points of all events
         ("entities", pa.int64()),  # of the batch; 0 for images
         ("flagged_entities", pa.int64()),  # those with flags

@@ -9,8 +9,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, cast
 
-import pyarrow.parquet as pq
-
+from aeflow.report.flag_rows import flag_rows
 from flows.io_tasks import tracked
 
 if TYPE_CHECKING:
@@ -52,8 +51,8 @@ def show_flags(key: str, flags: Path) -> None:
     from prefect.artifacts import create_table_artifact  # noqa: PLC0415
 
     columns = ["severity", "entity", "item", "start", "end", "p_value", "flag_id"]
-    rows = pq.read_table(flags, columns=columns).slice(0, _TOP_FLAGS).to_pylist()
-    shown = [{k: _cell(v) for k, v in row.items() if v not in (None, "")} for row in rows]
+    rows = flag_rows(flags, columns, limit=_TOP_FLAGS)
+    shown = [{k: _cell(row[k]) for k in columns if row[k] not in (None, "")} for row in rows]
     create_table_artifact(table=shown, key=_key(key), description="The most severe flags")
 
 

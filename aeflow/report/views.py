@@ -150,7 +150,16 @@ def _batches(paths: Paths) -> pa.Table:
 
 def _batch_row(number: int, summary: Summary) -> dict[str, Any]:
     alike = (
-        *("batch", "detector_version", "rows_in", "scored", "not_scorable", "flags", "flagged_rows"),
+        *(
+            "batch",
+            "detector_version",
+            "rows_in",
+            "scored",
+            "not_scorable",
+            "flags",
+            "suppressed",
+            "flagged_rows",
+        ),
         *("entities", "flagged_entities", "sentence"),
     )
     return {

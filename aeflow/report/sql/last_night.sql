@@ -13,5 +13,7 @@ select
 from flags
 join batches using (batch)
 left join standings using (flag_id)
-where batches.number > (select max(number) from batches) - $nights
+where
+    batches.number > (select max(number) from batches) - $nights
+    and not coalesce(flags.suppressed, false)
 order by batches.number desc, flags.severity desc, flags.p_value, flags.flag_id

@@ -11,6 +11,8 @@ select
 from flags
 join batches using (batch)
 left join standings using (flag_id)
-where coalesce(standings.standing, 'open') in ('open', 'unsure', 'disputed')
+where
+    coalesce(standings.standing, 'open') in ('open', 'unsure', 'disputed')
+    and not coalesce(flags.suppressed, false)
 order by flags.severity desc, flags.p_value, batches.number desc, flags.flag_id
 limit $rows

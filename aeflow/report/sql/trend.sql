@@ -15,6 +15,7 @@ select
     batches.scored,
     batches.quarantined,
     batches.flags,
+    batches.suppressed,
     batches.expected_false_flags,
     batches.promise_kept,
     coalesce(reviewed.confirmed, 0) as confirmed,

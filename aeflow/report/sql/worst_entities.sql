@@ -13,7 +13,9 @@ select
 from flags
 join batches using (batch)
 left join standings using (flag_id)
-where batches.number > (select max(number) from batches) - $nights
+where
+    batches.number > (select max(number) from batches) - $nights
+    and not coalesce(flags.suppressed, false)
 group by 1
 order by flags desc, highest_severity desc, entity
 limit $rows

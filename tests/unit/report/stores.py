@@ -90,6 +90,7 @@ def _flag(random, batch, start, number):
         "score": float(random.gamma(2, 5)),
         "p_value": float(10 ** -random.uniform(3, 9)),
         "severity": float(np.float32(random.uniform(50, 100))),
+        "suppressed": bool(random.random() < 0.1),
         "channels": [{"channel": first, "share": share}, {"channel": other, "share": 1 - share}],
     }
 
@@ -131,6 +132,7 @@ def _quarantine(random, batch):
 def _summary(random, batch, start, flags, rows, lost):
     counts = pd.Series([row["reason"] for row in lost], dtype=object).value_counts()
     scores = np.array([row["score"] for row in rows])
+    counting = [flag for flag in flags if not flag["suppressed"]]
     version = 1 + (start - FIRST).days // 400
     return Summary(
         pipeline="pumps",
@@ -145,10 +147,11 @@ def _summary(random, batch, start, flags, rows, lost):
         not_scorable=0,
         quarantined={str(k): int(v) for k, v in sorted(counts.items())},
         not_scorable_by_reason={},
-        flags=len(flags),
-        flagged_rows=2 * len(flags),
+        flags=len(counting),
+        suppressed=len(flags) - len(counting),
+        flagged_rows=2 * len(counting),
         entities=4,
-        flagged_entities=len({flag["entity"] for flag in flags}),
+        flagged_entities=len({flag["entity"] for flag in counting}),
         promise=make_promise(
             "false_flags_per_batch", 1.0, expected_false_flags_per_batch=0.9, kept=bool(random.random() < 0.9)
         ),

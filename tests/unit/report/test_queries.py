@@ -80,9 +80,8 @@ def with_precision(table):
 
 
 def test_the_last_night(asked, many, flags):
-    expected = flags[flags["number"] > NIGHTS - 7].assign(
-        what=lambda f: f["entity"], severity=lambda f: f["severity"].round(1)
-    )
+    recent = flags[(flags["number"] > NIGHTS - 7) & ~flags["suppressed"]]
+    expected = recent.assign(what=lambda f: f["entity"], severity=lambda f: f["severity"].round(1))
     order = flags.loc[expected.index].sort_values(
         ["number", "severity", "p_value"], ascending=[False, False, True]
     )
@@ -103,14 +102,23 @@ def test_the_trend(asked, many, flags):
         counts = night.agg(lambda words, word=word: int((words == word).sum()))
         expected[name] = expected["batch"].map(counts).fillna(0).astype(int)
     found = asked("trend", nights=200)
-    columns = ["batch", "detector", "scored", "quarantined", "flags", "expected_false_flags", "promise_kept"]
+    columns = [
+        "batch",
+        "detector",
+        "scored",
+        "quarantined",
+        "flags",
+        "suppressed",
+        "expected_false_flags",
+        "promise_kept",
+    ]
     counted = ["confirmed", "refuted", "precision", "precision_low", "precision_high"]
     assert found["precision"].notna().sum() > 20
     same(found, with_precision(expected), [*columns, *counted])
 
 
 def test_the_worst_entities(asked, flags):
-    recent = flags[flags["number"] > NIGHTS - 365]
+    recent = flags[(flags["number"] > NIGHTS - 365) & ~flags["suppressed"]]
     expected = (
         recent.sort_values("number")
         .groupby("entity")
@@ -134,7 +142,7 @@ def test_the_worst_entities(asked, flags):
 
 def test_the_open_queue(asked, flags):
     expected = flags.assign(state=flags["standing"].fillna("open"), what=flags["entity"])
-    expected = expected[expected["state"].isin(["open", "unsure", "disputed"])]
+    expected = expected[expected["state"].isin(["open", "unsure", "disputed"]) & ~expected["suppressed"]]
     expected = expected.sort_values(["severity", "p_value"], ascending=[False, True]).head(300)
     expected["severity"] = expected["severity"].round(1)
     found = asked("open_queue", rows=300)

@@ -64,6 +64,9 @@ def test_batches_are_the_summaries_in_the_order_of_their_beginnings(store):
     found = rows(store, "select * from batches order by number")
     assert [row["batch"] for row in found] == ["2024-01-01", "2024-01-02", "2024-01-03"]
     first, told = found[0], store.batches.iloc[0]
+    mine = store.flags[store.flags["batch"] == "2024-01-01"]
+    assert first["flags"] + first["suppressed"] == len(mine)
+    assert first["suppressed"] == mine["suppressed"].sum()
     for name in (
         "rows_in",
         "scored",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import time
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
@@ -103,5 +104,6 @@ def serve(desk: Desk, listening: socket.socket) -> None:
         proxy_headers=False,
         timeout_graceful_shutdown=2,
     )
-    with desk.board.watching():
+    # Ctrl+C is how one ends it.
+    with desk.board.watching(), suppress(KeyboardInterrupt):
         uvicorn.Server(settings).run(sockets=[listening])

@@ -6,14 +6,18 @@ import os
 import shutil
 import subprocess
 import sys
-from datetime import UTC, datetime
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
+from aeflow.review.board import Board
 from aeflow.store.claims import Claim
 from aeflow.store.ledger import Facts, open_ledger
 from aeflow.store.paths import Paths
+from aeflow.store.verdicts import Verdict, Word, open_verdicts
+from benchmarks.review_store import MadeUp, write_night
 
 NOW = datetime(2026, 11, 20, 2, 30, tzinfo=UTC)
 CLAIM = Claim(path=Path("x"), host="host", pid=17, since=NOW)
@@ -105,3 +109,19 @@ def test_what_is_written_comes_back(server, monkeypatch, tmp_path):
     assert (row.state, row.facts, row.started_at, row.attempts) == ("failed", facts, NOW, 2)
     assert [b.batch for b in ledger.all()] == ["B", "a", "b"]
     assert [c.state for c in ledger.history("b")] == ["running", "published", "running", "failed"]
+
+
+def test_reviewers_on_one_server_hear_each_other(server, monkeypatch, tmp_path):
+    monkeypatch.setenv("AEFLOW_LEDGER_URL", server)
+    paths = Paths(tmp_path, "reviewed")
+    write_night(paths, MadeUp(1, 5), 0)
+    anna, ben = Board(paths), Board(paths)
+    flag = anna.now().catalogue.flag_ids[2]
+    said = Verdict(flag, "2024-01-01", Word.TRUE, "anna", NOW, "bearing", 1)
+    anna.say([said])
+    assert ben.now().said[flag] == (said,)
+    ben.say([replace(said, word=Word.FALSE, reviewer="ben", at=NOW + timedelta(minutes=1))])
+    assert anna.now().state_of(2) == "disputed"
+    ben.say([replace(said, word=Word.RETRACTED, reviewer="ben", at=NOW + timedelta(minutes=2))])
+    assert anna.now().state_of(2) == "true"
+    assert len(open_verdicts(paths).all()) == 3

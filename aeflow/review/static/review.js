@@ -5,7 +5,8 @@
 
   // --- keys: an element names those that press it, or bring the focus to it.
   function keyed(key) {
-    return [...document.querySelectorAll("[data-key]")].find((e) => e.dataset.key.split(" ").includes(key));
+    const named = [...document.querySelectorAll("[data-key]")].filter((e) => e.dataset.key.split(" ").includes(key));
+    return named.find((element) => element.checkVisibility()); // what is folded away is not pressed
   }
 
   function isField(element) {

@@ -7,11 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 from aeflow.config import PipelineConfig, load_config
 from aeflow.data.history import select_history
+from aeflow.data.marks import batch_marks, following
 from aeflow.data.take_in import list_batches
 from aeflow.exceptions import InputError
 from aeflow.settings import home_for
 from aeflow.store.claims import holder
 from aeflow.store.ledger import Batch, open_ledger
+from aeflow.store.marks import keep_mark_cache, open_marks, read_mark_cache
 from aeflow.store.paths import Paths
 from aeflow.store.quarantine import iter_quarantine
 
@@ -63,6 +65,11 @@ def read_status(config: Path) -> list[BatchStatus]:
     return [_status(name, known.get(name), paths) for name in ids]
 
 
+def learnt_from(config: Path, ids: list[str]) -> frozenset[str]:
+    """Those of `ids` that the history is made of, and that nobody is asked to score."""
+    return frozenset(_history_only(load_config(config), ids)) if ids else frozenset()
+
+
 def choose_batches(
     config: Path, *, batch: str | None, first: str | None, last: str | None, pending: bool
 ) -> list[str]:
@@ -80,13 +87,41 @@ def choose_batches(
         )
     if batch is not None:
         return [batch]
-    pipeline = load_config(config)
-    ids = list_batches(pipeline)
-    if not pending:
-        return [i for i in ids if (first is None or i >= first) and (last is None or i <= last)]
-    done = {s.batch for s in read_status(config) if s.state in {"published", "running"}}
+    if pending:
+        return list(find_pending(config).batches)
+    ids = list_batches(load_config(config))
+    return [i for i in ids if (first is None or i >= first) and (last is None or i <= last)]
+
+
+@dataclass(frozen=True)
+class Pending:
+    """What there is to do. marks: batch -> the mark of its data as they were looked at
+    (`aeflow.data.marks`)."""
+
+    batches: tuple[str, ...]
+    marks: dict[str, str]
+
+
+def find_pending(config: Path) -> Pending:
+    """The batches without a report, but for the history, and those whose data may have changed since it
+    was made, with the batches after them that look back into them; in order.
+
+    Raises:
+        SourceError: the source cannot be read.
+    """
+    pipeline, paths = load_config(config), paths_of(config)
+    cache = read_mark_cache(paths)
+    marks = batch_marks(pipeline, cache)
+    keep_mark_cache(paths, cache)
+    ids = list_batches(pipeline) if not cache.files else sorted(marks)
+    known = {batch.batch: batch for batch in open_ledger(paths).all()}
+    states = {name: _status(name, known.get(name), paths).state for name in ids}
     history = _history_only(pipeline, ids)
-    return [i for i in ids if i not in done and i not in history]
+    new = [i for i in ids if states[i] not in {"published", "running"} and i not in history]
+    kept = open_marks(paths).all()
+    changed = {i for i in ids if states[i] == "published" and i in marks and marks[i] != kept.get(i)}
+    looking_back = {i for i in following(pipeline, [*changed, *new], ids) if states[i] == "published"}
+    return Pending(tuple(sorted({*new, *changed, *looking_back})), marks)
 
 
 def read_quarantine(config: Path, batch: str | None) -> list[dict[str, Any]]:

@@ -8,6 +8,7 @@
         ├── SourceError         the data cannot be read as the config says
         │   └── BatchNotFound   no such batch in the source
         ├── BatchRefused        read, but too little of it is fit to score
+        ├── NightFailed         at least one batch of a nightly run could not be scored
         ├── AlreadyRunning      a living process does the same work
         ├── DetectorError       no such detector version, or it does not fit the data
         ├── InputError          an array or argument of the wrong shape, type or value
@@ -64,6 +65,10 @@ class BatchNotFound(SourceError):
 
 class BatchRefused(UserError):
     """The batch was read, but too little of it is fit to score."""
+
+
+class NightFailed(UserError):
+    """At least one batch of a nightly run could not be scored; the others were."""
 
 
 class AlreadyRunning(UserError):

@@ -15,7 +15,7 @@ os.environ.setdefault("TYPER_USE_RICH", "0")
 
 import typer
 
-from aeflow.cli import configure, detectors, nightly, querying, representations, reviewing
+from aeflow.cli import configure, detectors, nightly, operating, querying, representations, reviewing
 from aeflow.cli.process import leave, settle
 from aeflow.exceptions import AeflowError
 
@@ -55,6 +55,7 @@ nightly.add_commands(app)
 representations.add_commands(app)
 reviewing.add_commands(app)
 querying.add_commands(app)
+operating.add_commands(app)
 
 
 def main(arguments: list[str] | None = None) -> None:

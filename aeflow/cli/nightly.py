@@ -9,9 +9,11 @@ import typer
 from aeflow.cli.arguments import ConfigArgument, JsonOption, open_pipeline
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
     from flows.score_batch import ScoredBatch
+    from flows.score_batches import Attempt
 
 
 def add_commands(app: typer.Typer) -> None:
@@ -22,6 +24,7 @@ def add_commands(app: typer.Typer) -> None:
 
 def score(
     config: ConfigArgument,
+    *,
     batch: Annotated[str | None, typer.Option("--batch", metavar="ID", help="Score this batch.")] = None,
     first: Annotated[
         str | None, typer.Option("--from", metavar="ID", help="Score the batches from this one on.")
@@ -30,6 +33,7 @@ def score(
     pending: Annotated[bool, typer.Option("--pending", help="Score every batch that has no report.")] = False,
     version: Annotated[int | None, typer.Option(help="Detector version. Default: the champion.")] = None,
     force: Annotated[bool, typer.Option("--force", help="Score again although nothing changed.")] = False,
+    jobs: Annotated[int, typer.Option(metavar="N", help="Score so many batches at once.")] = 1,
     json: JsonOption = False,
 ) -> None:
     """Score batches and publish their reports. Running it again changes nothing that was right."""
@@ -37,8 +41,12 @@ def score(
     from aeflow.cli.output import print_json
 
     path = open_pipeline(config)
-    chosen = choose_batches(path, batch=batch, first=first, last=last, pending=pending)
-    results, failed = _score_each(path, chosen, version=version, force=force, quiet=json)
+    if pending and batch is None and first is None and last is None:
+        results, failed, chosen = _score_pending(path, version=version, force=force, jobs=jobs, quiet=json)
+    else:
+        names = choose_batches(path, batch=batch, first=first, last=last, pending=pending)
+        results, failed = _score_each(path, names, version=version, force=force, jobs=jobs, quiet=json)
+        chosen = len(names)
     if json:
         print_json([done.to_json() for done in results])
     elif not chosen:
@@ -47,19 +55,61 @@ def score(
         raise typer.Exit(2)
 
 
-def status(config: ConfigArgument, json: JsonOption = False) -> None:
-    """Show every batch and its state: published, refused, failed, running, missing."""
-    from aeflow.backlog import read_status
-    from aeflow.cli.output import print_json, print_table
+def status(
+    config: ConfigArgument,
+    table: Annotated[bool, typer.Option("--table", help="Every batch on a line of its own.")] = False,
+    check: Annotated[
+        bool, typer.Option("--check", help="Only what should be done by now and is not; exit code 1 if any.")
+    ] = False,
+    json: JsonOption = False,
+) -> None:
+    """Show what became of every night, as a calendar: scored, flagged, late, missing, failed, refused."""
+    from datetime import UTC, datetime
 
-    rows = read_status(open_pipeline(config))
-    if json:
+    from aeflow.backlog import learnt_from, read_status
+    from aeflow.cli.calendar import calendar_lines
+    from aeflow.cli.output import print_json, print_table
+    from aeflow.config import load_config
+    from aeflow.overdue import find_overdue
+
+    path = open_pipeline(config)
+    rows = read_status(path) if json or not check else []
+    if json and not check:
         print_json([row.to_json() for row in rows])
         return
-    print_table(
-        ["batch", "state", "scored", "not scorable", "set aside", "flags", "detector", "revision", "note"],
-        [row.cells() for row in rows],
-    )
+    overdue = find_overdue(path, now=datetime.now(UTC))
+    if check:
+        if json:
+            print_json([o.to_json() for o in overdue])
+        else:
+            print("\n".join(o.sentence() for o in overdue) or "Nothing is overdue.")
+        raise typer.Exit(1 if overdue else 0)
+    rule = load_config(path).batch
+    if table or rule.by != "period":
+        print_table(
+            [
+                "batch",
+                "state",
+                "scored",
+                "not scorable",
+                "set aside",
+                "flags",
+                "detector",
+                "revision",
+                "note",
+            ],
+            [row.cells() for row in rows],
+        )
+    else:
+        history = learnt_from(path, [row.batch for row in rows])
+        late = frozenset(o.batch for o in overdue if o.fault == "late")
+        for line in calendar_lines(rows, rule.period, history=history, late=late):
+            print(line)
+        for row in rows:
+            if row.message and row.state in {"failed", "refused", "interrupted"}:
+                print(f"{row.batch} {row.state}: {row.message.splitlines()[0]}")
+    for o in overdue:
+        print(f"Overdue: {o.sentence()}")
 
 
 def report(
@@ -142,32 +192,49 @@ def verify(
 
 
 def _score_each(
-    config: Path, batches: list[str], *, version: int | None = None, force: bool = False, quiet: bool = False
+    config: Path,
+    batches: list[str],
+    *,
+    version: int | None = None,
+    force: bool = False,
+    jobs: int = 1,
+    quiet: bool = False,
 ) -> tuple[list[ScoredBatch], bool]:
-    """The batches that could be scored, and whether any could not. One that could not does not keep
-    the others; where it is the only one, its error is the command's."""
+    """The batches that could be scored, and whether any could not."""
     from aeflow.cli.progress import progress_bar
-    from aeflow.exceptions import UserError
-    from flows.io_tasks import run
-    from flows.score_batch import score_batch
+    from flows.score_batches import score_batches
 
-    results: list[ScoredBatch] = []
-    failures: list[tuple[str, UserError]] = []
-    for number, name in enumerate(batches, start=1):
-        try:
-            with progress_bar(f"{name} ({number}/{len(batches)})") as bar:
-                done = run(score_batch, config, name, version=version, force=force, progress=bar)
-        except UserError as error:
-            if len(batches) == 1:
-                raise
-            failures.append((name, error))
-            continue
-        results.append(done)
-        if not quiet:
-            _print_outcome(done)
-    for name, failure in failures:
-        typer.echo(f"aeflow: batch {name}: {failure}", err=True)
-    return results, bool(failures)
+    show = None if quiet else _print_attempt
+    attempts = score_batches(
+        config, batches, jobs=jobs, version=version, force=force, ended=show, progress=progress_bar
+    )
+    return _judged(attempts)
+
+
+def _score_pending(
+    config: Path, *, version: int | None, force: bool, jobs: int, quiet: bool
+) -> tuple[list[ScoredBatch], bool, int]:
+    """As `_score_each`, of every batch that has no report; and how many those were."""
+    from aeflow.cli.progress import progress_bar
+    from flows.nightly import score_pending
+
+    show = None if quiet else _print_attempt
+    night = score_pending(config, jobs=jobs, version=version, force=force, ended=show, progress=progress_bar)
+    return *_judged(night.attempts), len(night.attempts)
+
+
+def _judged(attempts: Sequence[Attempt]) -> tuple[list[ScoredBatch], bool]:
+    """The batches that were scored, and whether any could not be: those are told of. Where one is the
+    only one, its error is the command's; one of ours is always."""
+    from aeflow.exceptions import UserError
+
+    failures = [(a.batch, a.error) for a in attempts if a.error is not None]
+    for _, error in failures:
+        if len(attempts) == 1 or not isinstance(error, UserError):
+            raise error
+    for batch, error in failures:
+        typer.echo(f"aeflow: batch {batch}: {error}", err=True)
+    return [a.scored for a in attempts if a.scored is not None], bool(failures)
 
 
 def _nothing(first: str | None, last: str | None) -> str:
@@ -201,8 +268,10 @@ def _open_page(page: Path) -> None:
         typer.echo(f"aeflow: no browser could be opened; the page is {page}", err=True)
 
 
-def _print_outcome(done: ScoredBatch) -> None:
-    print(done.sentence())
-    if done.promise.moved_in_words:
-        print(f"  {done.promise.moved_in_words}")
-    print(f"  {'report' if done.changed else 'unchanged'}: {done.folder / 'report.html'}")
+def _print_attempt(attempt: Attempt) -> None:
+    done = attempt.scored
+    if done is not None:
+        print(done.sentence())
+        if done.promise.moved_in_words:
+            print(f"  {done.promise.moved_in_words}")
+        print(f"  {'report' if done.changed else 'unchanged'}: {done.folder / 'report.html'}", flush=True)

@@ -102,6 +102,21 @@ def images_of(config: PipelineConfig, batch: str) -> list[ImageRef]:
     return refs
 
 
+def images_by_batch(config: PipelineConfig) -> dict[str, list[ImageRef]]:
+    """Batch id -> its images, as `images_of` gives them, in one pass over the source.
+
+    Raises:
+        SourceError, ConfigError: as `list_image_batches`.
+    """
+    source, root = image_source(config), root_of(config)
+    found: dict[str, list[ImageRef]] = {}
+    if source.manifest is not None:
+        for batch, ref in _listed(config, root):
+            found.setdefault(batch, []).append(ref)
+        return {batch: _once(refs) for batch, refs in sorted(found.items())}
+    return {batch: images_of(config, batch) for batch in list_image_batches(config)}
+
+
 def history_images(config: PipelineConfig) -> list[ImageRef]:
     """The images of all batches that `config.history` chooses, sorted by item, each once.
 

@@ -48,7 +48,8 @@ class Intake:
     quarantined: dict[str, int]
     """Reason code -> rows set aside for it."""
     digest: str
-    """sha256 (hex) of the valid content in canonical order."""
+    """sha256 (hex) of the valid content in canonical order, and of the context before it where there is
+    any: whatever decides a score."""
     out_of_order: int = 0
     """Series: rows that came later in their file than a row of a later time of the same entity."""
     context_rows: int = 0

@@ -106,7 +106,7 @@ def stage(
     context_count = spool.count_of(context=True)
     first, last = cut.bounds(context_count, spool.count_of(context=False))
     rows_in = int(np.maximum(last - context_count, 0).sum())
-    digest = _Digest(rules.channels)
+    digest, before = _Digest(rules.channels), _Digest(rules.channels)
     names = np.array([*spool.entities, ""], dtype=object)
     files = pa.array(spool.files, pa.string())
     quarantined: Counter[str] = Counter()
@@ -129,6 +129,7 @@ def stage(
             out = (fault > 0) & ~taken_chunk.context
             rows.write(_valid_rows(fit, names, files))
             digest.update(fit.only(~fit.context).rows, names)
+            before.update(fit.only(fit.context).rows, names)
             context_rows += int(fit.context.sum())
             valid += int((~fit.context).sum())
             quarantined.update(FAULTS[code] for code in fault[out])
@@ -141,8 +142,11 @@ def stage(
     if valid + quarantined.total() != rows_in:
         msg = f"batch {batch}: {rows_in} rows came in, {valid} are valid, {quarantined.total()} set aside"
         raise AccountingError(msg)
+    own = digest.hex()
+    # What the first scores look back at decides them too; without any, the digest is that of the rows.
+    whole = hashlib.sha256(f"{own}\0{before.hex()}".encode()).hexdigest() if context_rows else own
     return Staged(
-        folder, rows_in, valid, dict(sorted(quarantined.items())), context_rows, digest.hex(), digest.entities
+        folder, rows_in, valid, dict(sorted(quarantined.items())), context_rows, whole, digest.entities
     )
 
 

@@ -1,4 +1,5 @@
-"""The tables of the ledger, the verdicts, the incidents and the retrainings, and their database: SQLite by default, PostgreSQL by `AEFLOW_LEDGER_URL`."""
+"""The tables of the ledger, the nightly runs, the verdicts, the incidents and the retrainings, and their database: SQLite by default,
+PostgreSQL by `AEFLOW_LEDGER_URL`."""
 
 from __future__ import annotations
 
@@ -136,6 +137,18 @@ tellings = sa.Table(
     sa.Column("told_at", UtcTime),
 )
 
+nightly_runs = sa.Table(
+    "nightly_runs",
+    _metadata,
+    sa.Column("id", sa.Integer, primary_key=True),
+    sa.Column("pipeline", sa.Text, nullable=False),
+    sa.Column("begun_at", UtcTime, nullable=False),
+    sa.Column("ended_at", UtcTime),
+    sa.Column("outcome", sa.String(16), nullable=False),
+    sa.Column("message", sa.Text, nullable=False),
+    sa.Index("nightly_runs_of_pipeline", "pipeline", "begun_at"),
+)
+
 
 retrainings = sa.Table(
     "retrainings",
@@ -149,6 +162,14 @@ retrainings = sa.Table(
     sa.Column("batch", sa.Text),
     sa.Column("version", sa.Integer),
     sa.Index("retrainings_of_pipeline", "pipeline", "id"),
+)
+
+marks = sa.Table(
+    "marks",
+    _metadata,
+    sa.Column("pipeline", sa.Text, primary_key=True),
+    sa.Column("batch", sa.Text, primary_key=True),
+    sa.Column("mark", sa.String(64), nullable=False),
 )
 
 

@@ -150,6 +150,11 @@ class Paths:
         """The file that a process locks while it trains."""
         return self.home / "claims" / self.pipeline / "training.claim"
 
+    @property
+    def mark_cache(self) -> Path:
+        """What was read of each source file to mark its batches; safe to delete."""
+        return self.home / "cache" / "marks" / f"{self.pipeline}.json"
+
     def detector(self, version: int) -> Path:
         """The local copy of a registered detector."""
         return self.home / "detectors" / self.pipeline / f"version={version}"

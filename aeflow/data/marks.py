@@ -1,0 +1,195 @@
+"""A cheap mark of what each batch of the source is made of: another mark, and its data may have changed.
+
+    images, tables by folder   names, sizes and times of change of the files
+    tables by period           a sum over the rows of the period, whatever files they lie in, so that a
+                               file that grows every night marks only the nights it grew by
+    SQL                        none: a database does not tell what has changed
+
+Files that are as they were are not read again. A mark decides nothing but where to look: the digest of
+the batch, once it is taken in, does.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from aeflow.config import SeriesPrepare
+from aeflow.data import periods, tables
+from aeflow.data.image_files import images_by_batch, root_of
+from aeflow.data.series import context_points
+from aeflow.data.series_intake import EVERYTHING, LOOK_BACK_PERIODS
+from aeflow.data.time_formats import read_times_as
+from aeflow.numerics.trailing import look_back_points
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from pathlib import Path
+
+    from aeflow.config import PipelineConfig
+    from aeflow.data.readings import Cells
+
+_PERIOD_SECONDS = {"hour": 3600, "day": 86400, "week": 7 * 86400}
+_MASK = (1 << 64) - 1
+
+
+@dataclass
+class MarkCache:
+    """What was read of each file: name -> its size, its time of change, and period -> sum of its rows."""
+
+    files: dict[str, tuple[int, int, dict[str, int]]] = field(default_factory=dict)
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values."""
+        return {"files": {name: list(known) for name, known in self.files.items()}}
+
+    @classmethod
+    def from_json(cls, value: dict[str, Any]) -> MarkCache:
+        """The cache that was written so."""
+        return cls({name: (size, at, dict(sums)) for name, (size, at, sums) in value["files"].items()})
+
+
+def batch_marks(config: PipelineConfig, cache: MarkCache) -> dict[str, str]:
+    """Batch id -> its mark. Empty for a SQL source.
+
+    Args:
+        config: the pipeline.
+        cache: of this pipeline's files; brought up to date.
+
+    Raises:
+        SourceError: the source cannot be read.
+    """
+    if config.kind == "images":
+        root = root_of(config)
+        refs = images_by_batch(config)
+        return {batch: _of_files(root / ref.item for ref in found) for batch, found in refs.items()}
+    if config.source.kind == "sql":
+        return {}
+    if config.batch.by == "period":
+        return _of_periods(config, cache)
+    if config.batch.by == "source":
+        return {EVERYTHING: _of_files(f.path for f in tables.find_files(config))}
+    return {
+        folder: _of_files(f.path for f in tables.find_files(config, folder))
+        for folder in tables.list_folders(config)
+    }
+
+
+def following(config: PipelineConfig, batches: Iterable[str], ids: list[str]) -> set[str]:
+    """Those of `ids` (in order) whose first scores look back into one of `batches`."""
+    if not isinstance(config.prepare, SeriesPrepare) or config.batch.by == "source":
+        return set()
+    reach = _reach(config, config.prepare)
+    chosen = set(batches)
+    return {
+        later
+        for place, batch in enumerate(ids)
+        if batch in chosen
+        for later in ids[place + 1 : place + 1 + reach]
+    }
+
+
+def _reach(config: PipelineConfig, prepare: SeriesPrepare) -> int:
+    """How many batches after a batch its rows may bear on."""
+    if config.batch.by == "folder":
+        return 1
+    if prepare.cadence_seconds is None:
+        return LOOK_BACK_PERIODS
+    scoring = config.scoring
+    points = context_points(prepare) + look_back_points(scoring.smooth_points, scoring.baseline_points)
+    return int(points * prepare.cadence_seconds // _PERIOD_SECONDS[config.batch.period]) + 1
+
+
+def _of_files(paths: Iterable[Path]) -> str:
+    """Of names, sizes and times of change; a file that is missing counts as that."""
+    digest = hashlib.sha256()
+    for path in sorted(paths):
+        try:
+            found = path.stat()
+            digest.update(
+                f"{path}\0{found.st_size}\0{found.st_mtime_ns}\n".encode("utf-8", "surrogateescape")
+            )
+        except OSError:
+            digest.update(f"{path}\0missing\n".encode("utf-8", "surrogateescape"))
+    return digest.hexdigest()
+
+
+def _of_periods(config: PipelineConfig, cache: MarkCache) -> dict[str, str]:
+    known, cache.files = cache.files, {}
+    totals: dict[str, int] = {}
+    for file in tables.find_files(config):
+        found = file.path.stat()
+        before = known.get(file.name)
+        if before is not None and before[:2] == (found.st_size, found.st_mtime_ns):
+            sums = before[2]
+        else:
+            sums = _row_sums(config, file)
+        cache.files[file.name] = (found.st_size, found.st_mtime_ns, sums)
+        for batch, total in sums.items():
+            totals[batch] = (totals.get(batch, 0) + total) & _MASK
+    return {batch: f"{total:016x}" for batch, total in totals.items()}
+
+
+def _row_sums(config: PipelineConfig, file: tables.TableFile) -> dict[str, int]:
+    """Period -> sum over the hashes of its rows in the file, modulo 2^64: in whatever order they stand.
+    A row whose time cannot be read goes with the one before it; a file without any time that can has none."""
+    source, zone = config.source, config.batch.time_zone
+    assert source.kind == "table"
+    assert source.time_column is not None
+    wanted = [source.time_column, *source.channels]
+    if source.entity_column is not None:
+        wanted.append(source.entity_column)
+    totals: dict[str, int] = {}
+    last: int | None = None
+    for cells in tables.read_cells(file, source, list(dict.fromkeys(wanted)), zone):
+        times = read_times_as(
+            cells.columns[source.time_column],
+            source.time_format,
+            zone,
+            where=f"{file.path}, {source.time_column}",
+        )
+        if not times.readable.any() and last is None:
+            continue
+        us = _filled(times.us, times.readable, last)
+        last = int(us[-1])
+        ids, place = _periods_of(us, config)
+        sums = np.zeros(len(ids), np.uint64)
+        np.add.at(sums, place, _row_hashes(cells, file.entity or ""))
+        for batch, total in zip(ids, sums.tolist(), strict=True):
+            totals[batch] = (totals.get(batch, 0) + total) & _MASK
+    return totals
+
+
+def _row_hashes(cells: Cells, entity: str) -> np.ndarray:
+    """(R,) uint64, never 0 so that a row more is a sum more."""
+    table = pd.DataFrame({name: column.to_pandas() for name, column in cells.columns.items()})
+    salt = np.uint64(int.from_bytes(hashlib.sha256(entity.encode()).digest()[:8], "little"))
+    with np.errstate(over="ignore"):
+        mixed: np.ndarray = (pd.util.hash_pandas_object(table, index=False).to_numpy() ^ salt) | np.uint64(1)
+    return mixed
+
+
+def _filled(us: np.ndarray, readable: np.ndarray, last: int | None) -> np.ndarray:
+    """Each time that cannot be read as the one before it; where there is none, as the first after it."""
+    place = np.maximum.accumulate(np.where(readable, np.arange(len(us)), -1))
+    first = int(us[np.argmax(readable)]) if last is None else last
+    return np.where(place >= 0, us[np.maximum(place, 0)], first)
+
+
+def _periods_of(us: np.ndarray, config: PipelineConfig) -> tuple[list[str], np.ndarray]:
+    """The periods of the times, and for each time which of them: (R,) int64."""
+    hours, place = np.unique(us // 3_600_000_000, return_inverse=True)
+    first = [periods.id_at(periods.from_us(int(h) * 3_600_000_000), config.batch) for h in hours]
+    last = [periods.id_at(periods.from_us(int(h + 1) * 3_600_000_000 - 1), config.batch) for h in hours]
+    ids = sorted({*first, *last})
+    number = {name: n for n, name in enumerate(ids)}
+    found = np.array([number[name] for name in first])[place]
+    for n, (one, other) in enumerate(zip(first, last, strict=True)):
+        if one != other:  # a midnight in the middle of an hour of UTC
+            edge = periods.to_us(periods.bounds(other, config.batch)[0])
+            found[(place == n) & (us >= edge)] = number[other]
+    return ids, found

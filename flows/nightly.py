@@ -1,0 +1,183 @@
+"""The nightly run: score whatever has no report yet, note that the night ran, and tell people what came.
+
+After an outage the first run makes good all that was missed. Run again, it finds nothing to do.
+"""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pyarrow.parquet as pq
+
+from aeflow.backlog import Pending, find_pending, paths_of
+from aeflow.config import load_config
+from aeflow.exceptions import AlreadyRunning, NightFailed
+from aeflow.retraining import Outcome
+from aeflow.scoring import FLAGS_FILE
+from aeflow.settings import home_for
+from aeflow.store.claims import claim
+from aeflow.store.marks import open_marks
+from aeflow.store.nightly_runs import NIGHTLY, open_nightly_runs
+from aeflow.store.paths import Paths
+from flows.notifications import Notice, deliver, settle, tell
+from flows.retrain_if_needed import request_retraining
+from flows.score_batches import Attempt, score_batches
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from flows.score_batch import ScoredBatch
+    from flows.score_batches import Progress
+
+_TOLD_FLAGS = 5
+SOURCE = "source"
+"""The key of the incident that the source could not be read."""
+
+
+@dataclass(frozen=True)
+class Night:
+    """What a nightly run did."""
+
+    pipeline: str
+    attempts: tuple[Attempt, ...]
+
+    @property
+    def failed(self) -> tuple[Attempt, ...]:
+        """What could not be scored. A batch that another process is at work on has not failed."""
+        return tuple(a for a in self.attempts if a.error and not isinstance(a.error, AlreadyRunning))
+
+    def sentence(self) -> str:
+        """What happened, for a person."""
+        if not self.attempts:
+            return f"{self.pipeline}: nothing to do, every batch has its report."
+        scored = [a.scored for a in self.attempts if a.scored]
+        flags = sum(s.facts.flags or 0 for s in scored if s.changed)
+        failed = (
+            f", {len(self.failed)} failed: {', '.join(a.batch for a in self.failed)}" if self.failed else ""
+        )
+        return f"{self.pipeline}: {len(scored)} batches scored, {flags} flags{failed}."
+
+    def raise_if_failed(self) -> None:
+        """Raises:
+        NightFailed: at least one batch could not be scored; says which, and why.
+        """
+        if self.failed:
+            reasons = "\n".join(f"batch {a.batch}: {a.error}" for a in self.failed)
+            raise NightFailed(
+                reasons, where=self.pipeline, remedy=f"Then: aeflow score {self.pipeline} --pending"
+            )
+
+
+def score_pending(
+    config: Path,
+    *,
+    jobs: int = 1,
+    version: int | None = None,
+    force: bool = False,
+    ended: Callable[[Attempt], None] | None = None,
+    progress: Callable[[str], AbstractContextManager[Progress]] | None = None,
+) -> Night:
+    """Score every batch that has no report, or whose data have changed since.
+
+    Args:
+        config: the pipeline's YAML file.
+        jobs: so many processes.
+        version: of the detector; None: the champion.
+        force: passed on to each batch.
+        ended: told of each batch as it ends.
+        progress: as in `score_batches`.
+
+    Raises:
+        AlreadyRunning: another process is at the nightly run of this pipeline.
+        UserError: the source cannot be read. What single batches come to is in the result.
+    """
+    pipeline = load_config(config)
+    paths = Paths(home_for(config), pipeline.name)
+    runs = open_nightly_runs(paths)
+    what = f"the nightly run of {pipeline.name}"
+    with claim(paths.task_claim(NIGHTLY), what, now=datetime.now(UTC)):
+        mine = runs.begin(now=datetime.now(UTC))
+        try:
+            pending = find_pending(config)
+            settle(config, "run_failed", SOURCE)
+            attempts = score_batches(
+                config,
+                pending.batches,
+                jobs=jobs,
+                version=version,
+                force=force,
+                ended=lambda attempt: _ended(config, attempt, pending, ended),
+                progress=progress,
+            )
+        except Exception as error:
+            runs.end(mine, "failed", f"{type(error).__name__}: {error}", now=datetime.now(UTC))
+            tell(config, Notice("run_failed", f"{what} failed", str(error), key=SOURCE))
+            raise
+        night = Night(pipeline.name, tuple(attempts))
+        runs.end(mine, "failed" if night.failed else "done", night.sentence(), now=datetime.now(UTC))
+    if any(attempt.scored for attempt in attempts):
+        _decide(config)
+    deliver(config)
+    return night
+
+
+def _ended(config: Path, attempt: Attempt, pending: Pending, ended: Callable[[Attempt], None] | None) -> None:
+    if ended is not None:
+        ended(attempt)
+    if attempt.scored is not None:
+        if attempt.batch in pending.marks:
+            # As the data were before they were taken in: what came meanwhile is found the next time.
+            open_marks(paths_of(config)).keep(attempt.batch, pending.marks[attempt.batch])
+        settle(config, "run_failed", attempt.batch)
+        if attempt.scored.changed:
+            _tell_flags(config, attempt.scored)
+    elif not isinstance(attempt.error, AlreadyRunning):
+        title = f"Batch {attempt.batch} could not be scored"
+        tell(config, Notice("run_failed", title, str(attempt.error), key=attempt.batch))
+
+
+def _decide(config: Path) -> None:
+    """What the last nights say of the detector; a retraining that is due is asked for."""
+    decision = request_retraining(config)
+    for outcome in Outcome:
+        if outcome != decision.outcome:
+            settle(config, "drift", str(outcome))
+    if decision.outcome not in {Outcome.OK, Outcome.HOLD} or decision.waits_for:
+        title = f"Decision after the night: {decision.outcome}"
+        tell(config, Notice("drift", title, "\n".join(decision.reasons), key=str(decision.outcome)))
+
+
+def _tell_flags(config: Path, scored: ScoredBatch) -> None:
+    """The flags that the report before, if there was one, did not have."""
+    known = set()
+    revision = scored.facts.revision or 1
+    if revision > 1:
+        before = Paths(home_for(config), scored.pipeline).revisions(scored.batch) / f"rev={revision - 1}"
+        known = set(pq.read_table(before / FLAGS_FILE, columns=["flag_id"])["flag_id"].to_pylist())
+    columns = ["flag_id", "severity", "entity", "item", "start", "end"]
+    flags = pq.read_table(scored.folder / FLAGS_FILE, columns=columns).to_pylist()
+    new = [flag for flag in flags if flag["flag_id"] not in known]
+    if not new:
+        return
+    worst = max(flag["severity"] for flag in new)
+    lines = [_flag_line(flag) for flag in new[:_TOLD_FLAGS]]
+    if len(new) > _TOLD_FLAGS:
+        lines.append(f"and {len(new) - _TOLD_FLAGS} more")
+    title = f"{len(new)} new {'flag' if len(new) == 1 else 'flags'} in batch {scored.batch}, the worst of severity {worst:.0f}"
+    body = "\n".join([*lines, str(scored.folder / "report.html")])
+    key = f"{scored.batch} revision {revision}"
+    tell(config, Notice("flags", title, body, severity=worst, key=key))
+
+
+def _flag_line(flag: dict[str, object]) -> str:
+    start, end = flag["start"], flag["end"]
+    when = (
+        f" {start:%Y-%m-%d %H:%M:%S} to {end:%H:%M:%S %Z}"
+        if isinstance(start, datetime) and isinstance(end, datetime)
+        else ""
+    )
+    return f"{flag['severity']:.0f}  {flag['item'] or flag['entity'] or 'the series'}{when}"

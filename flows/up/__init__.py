@@ -1,0 +1,1 @@
+"""Everything on one machine, in the foreground: servers, workers and the review app, kept alive."""

@@ -9,6 +9,7 @@ Legend: N labelled items.
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,7 +17,8 @@ import numpy as np
 from aeflow.numerics.bootstrap import bootstrap_interval
 from aeflow.numerics.events import find_events
 from aeflow.numerics.metrics import auroc, average_precision, confusion, event_counts
-from aeflow.numerics.region_overlap import au_pro, pixel_auroc
+from aeflow.numerics.reconstruction_error import worst_boxes
+from aeflow.numerics.region_overlap import au_pro, best_box_overlap, pixel_auroc, pixel_average_precision
 from aeflow.numerics.vus import volume_under_surface
 
 if TYPE_CHECKING:
@@ -24,9 +26,16 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from aeflow.numerics.calibration import Calibration
+    from aeflow.numerics.metrics import EventCounts
+
 # As long as a labelled event usually is; the reference implementation's default for long series.
 _VUS_BUFFER_POINTS = 100
 _BOOTSTRAP_BLOCK = 50
+_BOXES = 5
+"""As many as a report shows of an image."""
+_FOUND = 0.3
+"""A marked region is found by a box that shares so much of both."""
 
 
 @dataclass(frozen=True)
@@ -47,8 +56,30 @@ class LabelledScores:
 
 
 @dataclass(frozen=True)
+class PromiseCheck:
+    """False flags (images, or events without an abnormal point) among the normal items that were labelled.
+
+    expected: by the calibration, of so many normal items; None with a false-discovery rate, as is by_chance.
+    by_chance: between which numbers they lie with a chance of 95 %, if the promise holds.
+    false_flags: that came. flags: all, false or not.
+    """
+
+    normal_items: int
+    expected: float | None
+    by_chance: tuple[int, int] | None
+    false_flags: int
+    flags: int
+
+    @property
+    def kept(self) -> bool | None:
+        """Whether no more came than by chance; None with a false-discovery rate."""
+        return None if self.by_chance is None else self.false_flags <= self.by_chance[1]
+
+
+@dataclass(frozen=True)
 class Evaluation:
-    """What came of comparing. metrics: name -> value, NaN as None; intervals: name -> 95 % interval."""
+    """What came of comparing. metrics: name -> value, NaN as None; intervals: name -> 95 % interval by block
+    bootstrap; promise: what was promised of false flags, and what came."""
 
     detector: str
     labelled: int
@@ -60,6 +91,9 @@ class Evaluation:
     """Labelled items without a score; they count as not flagged."""
     metrics: dict[str, float | None]
     intervals: dict[str, tuple[float, float]] = field(default_factory=dict)
+    undecided_abnormal: int = 0
+    """Of the undecided, those labelled abnormal."""
+    promise: PromiseCheck | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Plain values."""
@@ -75,34 +109,41 @@ def evaluate(
     merge_gap: int,
     min_points: int,
     seed: int,
+    rest_points: int = 0,
+    calibration: Calibration | None = None,
 ) -> Evaluation:
     """Every figure that the labels allow.
 
     Ranking figures (AUROC and so on) are over the scored items. Those at the pipeline's cut count
-    every labelled item, an undecided one as not flagged.
+    every labelled item, an undecided one as not flagged. With the detector's calibration also what it
+    promised is held against what came.
     """
     label, by = scores.label, scores.score
     metrics: dict[str, float] = {"auroc": auroc(label, by), "average_precision": average_precision(label, by)}
-    if scores.entity is not None and scores.position is not None:
-        metrics |= _series_metrics(scores, merge_gap=merge_gap, min_points=min_points)
-    if scores.masks:
-        metrics["pixel_auroc"] = pixel_auroc(scores.masks, scores.error_maps)
-        metrics["au_pro"] = au_pro(scores.masks, scores.error_maps)
-    counts = confusion(
-        np.concatenate([label, undecided_labels]),
-        np.concatenate([scores.flag, np.zeros(undecided_labels.size, dtype=bool)]),
-    )
-    metrics |= {
-        "precision": counts.precision,
-        "recall": counts.recall,
-        "f1": counts.f1,
-        "false_alarm_rate": counts.false_alarm_rate,
-        "missing_alarm_rate": counts.missing_alarm_rate,
-    }
-    intervals = {}
+    intervals: dict[str, tuple[float, float]] = {}
+    block = 1 if scores.entity is None else _BOOTSTRAP_BLOCK
+    draw = partial(bootstrap_interval, seed=seed, block_items=block)
     if label.any() and not label.all():
-        block = 1 if scores.entity is None else _BOOTSTRAP_BLOCK
-        intervals["auroc"] = bootstrap_interval(auroc, label, by, seed=seed, block_items=block)
+        intervals |= {
+            "auroc": draw(auroc, label, by),
+            "average_precision": draw(average_precision, label, by),
+        }
+    false_flags, flags = int((scores.flag & ~label).sum()), int(scores.flag.sum())
+    if scores.entity is not None and scores.position is not None:
+        rule = {"merge_gap": merge_gap, "min_points": min_points, "rest_points": rest_points}
+        of_series, volumes, events = _series_metrics(scores, rule)
+        metrics |= of_series
+        if volumes.size > 1:
+            intervals["vus_pr"] = bootstrap_interval(np.mean, volumes, seed=seed)
+        false_flags, flags = events.flagged - events.flagged_true, events.flagged
+    if scores.masks:
+        metrics |= _pixel_metrics(scores)
+    every = np.concatenate([label, undecided_labels])
+    flagged = np.concatenate([scores.flag, np.zeros(undecided_labels.size, dtype=bool)])
+    for name, figure in _AT_THE_CUT.items():
+        metrics[name] = figure(every, flagged)
+        if every.size and not np.isnan(metrics[name]):
+            intervals[name] = draw(figure, every, flagged)
     return Evaluation(
         detector=detector,
         labelled=label.size + undecided_labels.size,
@@ -110,8 +151,33 @@ def evaluate(
         left_out=left_out,
         undecided=undecided_labels.size,
         metrics={name: None if np.isnan(value) else float(value) for name, value in metrics.items()},
-        intervals=intervals,
+        intervals={name: ends for name, ends in intervals.items() if not np.isnan(ends).any()},
+        undecided_abnormal=int(undecided_labels.sum()),
+        promise=_promise_check(calibration, int((~label).sum()), false_flags, flags),
     )
+
+
+def _at_the_cut(name: str, labels: NDArray[np.bool_], flags: NDArray[np.bool_]) -> float:
+    figure: float = getattr(confusion(labels, flags), name)
+    return figure
+
+
+_AT_THE_CUT = {
+    name: partial(_at_the_cut, name)
+    for name in ("precision", "recall", "f1", "false_alarm_rate", "missing_alarm_rate")
+}
+
+
+def _promise_check(
+    calibration: Calibration | None, normal_items: int, false_flags: int, flags: int
+) -> PromiseCheck | None:
+    if calibration is None:
+        return None
+    expected = calibration.expected_false_flags_per_batch
+    if expected is not None:
+        expected *= normal_items / calibration.items_per_batch
+    by_chance = calibration.count_interval(normal_items)
+    return PromiseCheck(normal_items, expected, by_chance, false_flags, flags)
 
 
 def with_figures(evaluation: Evaluation, figures: Mapping[str, float]) -> Evaluation:
@@ -142,7 +208,25 @@ def flag_everything(evaluation: Evaluation) -> Evaluation:
     )
 
 
-def _series_metrics(scores: LabelledScores, *, merge_gap: int, min_points: int) -> dict[str, float]:
+def _pixel_metrics(scores: LabelledScores) -> dict[str, float]:
+    overlaps = [
+        best_box_overlap(mask, worst_boxes(error_map, max_boxes=_BOXES)[0])
+        for mask, error_map in zip(scores.masks, scores.error_maps, strict=True)
+        if mask.any()
+    ]
+    return {
+        "pixel_auroc": pixel_auroc(scores.masks, scores.error_maps),
+        "pixel_average_precision": pixel_average_precision(scores.masks, scores.error_maps),
+        "au_pro": au_pro(scores.masks, scores.error_maps),
+        "box_overlap": float(np.mean(overlaps)) if overlaps else float("nan"),
+        "boxes_found": float(np.mean(np.array(overlaps) >= _FOUND)) if overlaps else float("nan"),
+    }
+
+
+def _series_metrics(
+    scores: LabelledScores, rule: Mapping[str, int]
+) -> tuple[dict[str, float], NDArray[np.float64], EventCounts]:
+    """Figures, the VUS-PR of each entity, and the events."""
     assert scores.entity is not None
     assert scores.position is not None
     volumes, areas = [], []
@@ -152,13 +236,12 @@ def _series_metrics(scores: LabelledScores, *, merge_gap: int, min_points: int) 
         if label.any() and not label.all():
             volumes.append(volume_under_surface(label, score, longest_buffer_points=_VUS_BUFFER_POINTS).pr)
             areas.append(auroc(label, score))
-    event = find_events(
-        scores.flag, scores.position, scores.entity, merge_gap=merge_gap, min_points=min_points
-    )
+    event = find_events(scores.flag, scores.position, scores.entity, **rule)
     events = event_counts(scores.label, event, scores.position, scores.entity)
-    return {
+    figures = {
         "auroc_mean_of_entities": float(np.mean(areas)) if areas else float("nan"),
         "vus_pr": float(np.mean(volumes)) if volumes else float("nan"),
         "event_precision": events.precision,
         "event_recall": events.recall,
     }
+    return figures, np.array(volumes, dtype=np.float64), events

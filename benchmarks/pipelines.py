@@ -33,14 +33,14 @@ class Run:
     training_seconds: float
 
     def evaluate(self, labels: Path) -> dict[str, dict[str, Any]]:
-        """What `aeflow evaluate --json` says: "detector", "baseline" and "everything" -> evaluation."""
+        """What `aeflow evaluate --json` says: "detector", "baseline", "forest" and "everything" -> evaluation."""
         command = [_AEFLOW, "evaluate", str(self.config), "--labels", str(labels), "--version", "1", "--json"]
         done = subprocess.run(command, env=dict(self.env), capture_output=True, text=True, check=False)
         if done.returncode:
             msg = f"{' '.join(command)} ended with {done.returncode}:\n{done.stderr[-2000:]}"
             raise RuntimeError(msg)
         rows = json.loads(done.stdout)["evaluations"]
-        return dict(zip(("detector", "baseline", "everything"), rows, strict=True))
+        return dict(zip(("detector", "baseline", "forest", "everything"), rows, strict=True))
 
 
 @contextmanager

@@ -5,9 +5,10 @@ as `aeflow train` does, and counts what it flags in later time or on other tiles
 events are promised in each of three batches that follow a series' calibration, each a third as long; of
 images 5 %.
 
-A repetition is *kept* where what came is no more than chance explains (the 95 % interval that the
-calibration gives), *below* where less came, *told* where more came and the check for a shift says so, and
-*silent* where more came and nothing was said.
+A repetition is *kept* where the number of flags lies in the 95 % interval that the calibration gives, *below*
+where fewer came, *told* where more came and the check for a shift says so, and *silent* where more came and
+nothing was said. A *silent flood* is no more events, but more flagged points than chance explains, and nothing
+said.
 """
 
 from __future__ import annotations
@@ -59,6 +60,7 @@ class Row:
     told: float
     silent: float
     doubted: float
+    silent_floods: float
     batches_told: float
     batches_silent: float
 
@@ -89,6 +91,7 @@ def row_of(trial: str, rule: str, found: Sequence[Repetition]) -> Row:
         told=_share(whole, "told"),
         silent=_share(whole, "silent"),
         doubted=_mean([one.moved and not one.beyond for one in whole]),
+        silent_floods=_mean([one.beyond and one.came <= one.high and not one.moved for one in whole]),
         batches_told=_share(batches, "told"),
         batches_silent=_share(batches, "silent"),
     )
@@ -97,13 +100,13 @@ def row_of(trial: str, rule: str, found: Sequence[Repetition]) -> Row:
 def table(rows: Sequence[Row]) -> str:
     """The rows in Markdown."""
     lines = [
-        "| normal data | rule | promised | came, mean (95 %) | kept | below | told | silent | in doubt | batches silent |",
-        "|---|---|---:|---:|---:|---:|---:|---:|---:|---:|",
+        "| normal data | rule | promised | came, mean (95 %) | kept | below | told | silent | in doubt | silent floods | batches silent |",
+        "|---|---|---:|---:|---:|---:|---:|---:|---:|---:|---:|",
     ]
     lines += [
         f"| {row.trial} | {row.rule} | {row.promised:.2f} of {row.items:,.0f} | {row.came:.2f} ({row.came_low:.2f} to "
         f"{row.came_high:.2f}) | {row.kept:.1%} | {row.below:.1%} | {row.told:.1%} | {row.silent:.1%} | "
-        f"{row.doubted:.1%} | {row.batches_silent:.1%} |"
+        f"{row.doubted:.1%} | {row.silent_floods:.1%} | {row.batches_silent:.1%} |"
         for row in rows
     ]
     return "\n".join(lines)

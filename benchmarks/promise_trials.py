@@ -53,7 +53,7 @@ class Judged:
     """Normal items, what was promised and expected of them, and what came.
 
     low, high: 95 % interval of the false flags, by the calibration. flagged_share: of the items.
-    beyond: more flags or flagged items came than chance explains. moved: the check for a shift says so.
+    beyond: more flags or more flagged items came than chance explains: a flood of points is one event. moved: the check for a shift says so.
     """
 
     items: int
@@ -68,8 +68,8 @@ class Judged:
 
     @property
     def outcome(self) -> str:
-        """kept: within the interval; below it; beyond it, and told of or silent."""
-        if self.beyond:
+        """kept: within the interval; below it; above it, and told of or silent."""
+        if self.came > self.high:
             return "told" if self.moved else "silent"
         return "below" if self.came < self.low else "kept"
 
@@ -183,7 +183,9 @@ def _images(
         ),
     )
     contents = tuple(str(number) for number in range(len(pixels)))
-    history = ImageHistory(pixels, np.arange(len(pixels)), part, contents, groups, Counter())
+    folder = np.full(len(pixels), "normal")
+    items = np.arange(len(pixels))
+    history = ImageHistory(pixels, items, part, contents, groups, contents, folder, Counter())
     found = fit_images(config, config.model, history, items_per_batch=_ITEMS_PER_BATCH, device=_CPU)
     p_value = found.calibration.p_values(found.test_scores)
     flagged = found.calibration.flags(p_value)

@@ -1,4 +1,4 @@
-"""Measure a detector against labels, beside the linear baseline and flag-everything.
+"""Measure a detector against labels, beside the linear baseline, an isolation forest and flag-everything.
 
 The labelled batches are taken in and scored as every night, but nothing is published. What the
 detector was fitted on is left out, and how much that is, is said.
@@ -7,7 +7,7 @@ detector was fitted on is left out, and how much that is, is said.
 from __future__ import annotations
 
 import shutil
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +19,7 @@ from aeflow.config import load_config
 from aeflow.data.labels import Labels, read_classes, read_labels, read_mask
 from aeflow.data.periods import ids_of
 from aeflow.data.take_in import history_batches, list_batches, take_in
+from aeflow.detector.forest import FOREST_FOLDER, load_forest
 from aeflow.evaluation import Evaluation, LabelledScores, evaluate, flag_everything, with_figures
 from aeflow.exceptions import SourceError
 from aeflow.numerics.events import find_events
@@ -48,7 +49,8 @@ _NEVER = -(2**62)
 
 @dataclass(frozen=True)
 class Comparison:
-    """The detector, the baseline of its training run, and flag-everything on the same labels."""
+    """The detector, the baselines of its training run (a detector registered before there were any has no
+    isolation forest), and flag-everything, on the same labels."""
 
     pipeline: str
     version: int
@@ -84,19 +86,23 @@ def evaluate_detector(
     normal = frozenset(key for key, abnormal in zip(keys, truth.label, strict=True) if not abnormal)
     ref, detector = fetch_detector(paths, version)
     detector.check_fits(pipeline)
-    baseline = detectors.load(
-        registry.fetch(paths, ref.version, digest=ref.digest) / detectors.BASELINE_FOLDER
-    )
+    folder = registry.fetch(paths, ref.version, digest=ref.digest) / detectors.BASELINE_FOLDER
+    baseline = detectors.load(folder)
+    forest = load_forest(folder / FOREST_FOLDER, baseline)
     work = paths.home / "work" / pipeline.name / "evaluation"
     shutil.rmtree(work, ignore_errors=True)
-    names = (f"detector {ref.version} ({detector.config.model.family})", "linear baseline")
+    rows = {f"detector {ref.version} ({detector.config.model.family})": detector, "linear baseline": baseline}
+    device = choose_device(pipeline.compute.device)
     compared, unknown = [], 0
     try:
-        for name, one in zip(names, (detector, baseline), strict=True):
-            examination = Examination(one, pipeline, normal, named, choose_device(pipeline.compute.device))
+        for name, one in rows.items():
+            examination = Examination(one, pipeline, normal, named, device)
             found = _score_labelled(one, pipeline, truth, work, examination)
             unknown = len(_named(truth) - found.known)
             compared.append(with_figures(_evaluation(name, found, one), examination.figures()))
+        if forest is not None:  # it has neither a network to examine nor error maps
+            found = _score_labelled(forest, pipeline, replace(truth, masks={}), work, None)
+            compared.append(_evaluation("isolation forest", found, forest))
     finally:
         shutil.rmtree(work, ignore_errors=True)
     return Comparison(pipeline.name, ref.version, (*compared, flag_everything(compared[0])), unknown)
@@ -120,7 +126,7 @@ def _named(truth: Labels) -> set[tuple[str, object]]:
 
 
 def _score_labelled(
-    detector: Detector, config: PipelineConfig, truth: Labels, work: Path, examination: Examination
+    detector: Detector, config: PipelineConfig, truth: Labels, work: Path, examination: Examination | None
 ) -> _Found:
     """Score the batches that hold labelled items, and pick those.
 
@@ -136,7 +142,8 @@ def _score_labelled(
             _add_images(found, detector, config, staged, truth, mine, device)
         else:
             _add_series(found, detector, config, staged, truth, mine, device)
-        examination.add(staged)
+        if examination is not None:
+            examination.add(staged)
     if not found.known:
         raise SourceError(
             f"none of the {len(truth.keys)} labelled items is in a batch of the source",
@@ -291,5 +298,7 @@ def _evaluation(name: str, found: _Found, detector: Detector) -> Evaluation:
         undecided_labels=np.concatenate(found.undecided) if found.undecided else np.zeros(0, dtype=bool),
         merge_gap=rule.merge_gap_points,
         min_points=rule.min_event_points,
+        rest_points=rule.rest_points,
         seed=detector.config.seed,
+        calibration=detector.calibration,
     )

@@ -18,6 +18,7 @@ from aeflow import registry
 from aeflow.config import BASELINE, load_config
 from aeflow.data.take_in import history_batches, take_in_training
 from aeflow.detector.fitting import Fitted, TrainingData, fit, prepare
+from aeflow.detector.forest import FOREST_FOLDER, ForestDetector, fit_forest, save_forest
 from aeflow.report.model_card import model_card
 from aeflow.report.training_figures import training_figures
 from aeflow.review.learning import left_out_of_training
@@ -67,6 +68,14 @@ class TrainedDetector:
         return asdict(self)
 
 
+@dataclass(frozen=True)
+class Baselines:
+    """What every evaluation of the detector compares it with, fitted to the same history."""
+
+    linear: Fitted
+    forest: ForestDetector
+
+
 def train_detector(
     config: Path,
     *,
@@ -93,8 +102,9 @@ def train_detector(
         data = prepare(pipeline, staged, batches=batches)
         challenger = fit_model(pipeline, pipeline.model, data, paths.training / "checkpoint", progress)
         baseline = fit_model(pipeline, BASELINE, data, None, None)
+        baselines = Baselines(baseline, grow_forest(baseline, data))
         contest = hold_contest(pipeline, paths, data.history, challenger.detector, baseline.detector)
-        version = register(pipeline, paths, staged, batches, challenger, baseline, contest, resumed=resumed)
+        version = register(pipeline, paths, staged, batches, challenger, baselines, contest, resumed=resumed)
         live = contest.decision.promote and go_live
         if live:
             crown(paths, version)
@@ -155,6 +165,12 @@ def fit_model(
     )
 
 
+@step
+def grow_forest(baseline: Fitted, data: TrainingData) -> ForestDetector:
+    """What evaluations compare with besides the linear baseline."""
+    return fit_forest(baseline.detector, data)
+
+
 @io_step
 def register(
     config: PipelineConfig,
@@ -162,17 +178,18 @@ def register(
     staged: Intake,
     batches: list[str],
     challenger: Fitted,
-    baseline: Fitted,
+    baselines: Baselines,
     contest: Contest,
     *,
     resumed: bool,
 ) -> int:
-    """The detector, with the baseline it was measured against, as the next version: challenger. Where a
+    """The detector, with what it is measured against, as the next version: challenger. Where a
     killed run is resumed that had come so far, its version is the one."""
     folder = paths.training / "detector"
     shutil.rmtree(folder, ignore_errors=True)
     detectors.save(challenger.detector, folder)
-    detectors.save(baseline.detector, folder / detectors.BASELINE_FOLDER)
+    detectors.save(baselines.linear.detector, folder / detectors.BASELINE_FOLDER)
+    save_forest(baselines.forest, folder / detectors.BASELINE_FOLDER / FOREST_FOLDER)
     newest = max(registry.versions(paths), key=lambda v: v.version, default=None) if resumed else None
     if newest is not None and newest.digest == sha256_folder(folder):
         registry.set_alias(paths, registry.CHALLENGER, newest.version)

@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
-from aeflow.report.wording import counted
+from aeflow.report.wording import about, counted
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
+    from aeflow.evaluation import PromiseCheck
     from aeflow.report.summary import Summary
     from flows.evaluate_detector import Comparison
 
@@ -100,7 +101,10 @@ _METRIC_NAMES = {
     "average_precision": "average precision",
     "vus_pr": "VUS-PR, mean of entities",
     "pixel_auroc": "pixel AUROC",
+    "pixel_average_precision": "pixel average precision",
     "au_pro": "AU-PRO",
+    "box_overlap": "overlap of boxes with marked regions (IoU)",
+    "boxes_found": "share of images with a box of IoU 0.3",
     "event_precision": "event precision",
     "event_recall": "event recall",
     "precision": "precision",
@@ -119,24 +123,45 @@ _METRIC_NAMES = {
 
 
 def print_evaluation(comparison: Comparison) -> None:
-    """Print the figures of detector, baseline and flag-everything side by side."""
+    """Print the figures of detector, baselines and flag-everything side by side."""
     rows = comparison.rows
     first = rows[0]
     print(
         f"{comparison.pipeline}: {first.labelled} labelled items compared, {first.abnormal} of them abnormal; "
-        f"{first.undecided} undecided, {first.left_out} left out since the detector was fitted on them, "
+        f"{first.undecided} undecided ({first.undecided_abnormal} of them abnormal), {first.left_out} left out since the detector was fitted on them, "
         f"{comparison.unknown} not in the source or set aside."
     )
     names = [name for name in _METRIC_NAMES if any(name in row.metrics for row in rows)]
     print_table(
         ["figure", *(row.detector for row in rows)],
-        [[_METRIC_NAMES[name], *(_figure(row.metrics.get(name)) for row in rows)] for name in names],
+        [
+            [
+                _METRIC_NAMES[name],
+                *(_with_interval(row.metrics.get(name), row.intervals.get(name)) for row in rows),
+            ]
+            for name in names
+        ],
     )
-    for row in rows:
-        if "auroc" in row.intervals:
-            low, high = row.intervals["auroc"]
-            print(f"AUROC of {row.detector}: 95 % interval {low:.3f} to {high:.3f}.")
+    print("In brackets: 95 % intervals by block bootstrap.")
     print("Precision, recall, F1 and the rates are those of the pipeline's own threshold.")
+    for row in rows:
+        if row.promise is not None:
+            print(_promise_line(row.detector, row.promise))
+
+
+def _promise_line(detector: str, promise: PromiseCheck) -> str:
+    came = f"{counted(promise.false_flags, 'false flag')} of {promise.flags:,} among {promise.normal_items:,} normal items"
+    if promise.expected is None or promise.by_chance is None:
+        return f"{detector}: {came}."
+    low, high = promise.by_chance
+    kept = "kept" if promise.kept else "not kept"
+    return f"{detector}: {came}; expected {about(promise.expected)} ({low:,} to {high:,} by chance): promise {kept}."
+
+
+def _with_interval(value: float | None, interval: tuple[float, float] | None) -> str:
+    if value is None or interval is None:
+        return _figure(value)
+    return f"{_figure(value)} [{_figure(interval[0])}, {_figure(interval[1])}]"
 
 
 def _figure(value: float | None) -> str:

@@ -142,9 +142,22 @@ def fit_images(
         return best_of_items(found.score, history.item[history.part == part])
 
     calibration_scores = scores(CALIBRATION)
+    calibration = fit_calibration_of_images(config, calibration_scores, history, items_per_batch)
+    some = history.of(VALIDATION)[:_SAMPLES]
+    shown = map_reconstructed(
+        lambda one: one.expected, network, some, config.error, device=device, chunk_items=chunk
+    )
+    samples = as_unit(some), np.concatenate(shown)
+    return ImageFit(normal, network, calibration, result, calibration_scores, scores(TEST), samples)
+
+
+def fit_calibration_of_images(
+    config: PipelineConfig, scores: NDArray[np.float32], history: ImageHistory, items_per_batch: float
+) -> Calibration:
+    """The calibration by the scores `(M,)` of the images that calibrate, in their order."""
     promise = config.calibration
-    calibration = fit_calibration(
-        calibration_scores,
+    return fit_calibration(
+        scores,
         rule=promise.rule,
         false_flags_per_batch=promise.false_flags_per_batch,
         false_discovery_rate=promise.false_discovery_rate,
@@ -152,12 +165,6 @@ def fit_images(
         items_per_batch=items_per_batch,
         group=_group_codes(history, np.unique(history.item[history.part == CALIBRATION])),
     )
-    some = history.of(VALIDATION)[:_SAMPLES]
-    shown = map_reconstructed(
-        lambda one: one.expected, network, some, config.error, device=device, chunk_items=chunk
-    )
-    samples = as_unit(some), np.concatenate(shown)
-    return ImageFit(normal, network, calibration, result, calibration_scores, scores(TEST), samples)
 
 
 def best_of_items(score: NDArray[np.float32], item: NDArray[np.int64]) -> NDArray[np.float32]:

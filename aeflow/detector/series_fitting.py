@@ -105,7 +105,7 @@ def fit_series(
     scale = _fit_scale(config, history)
     scaled = scale.apply(grid.values, grid.entity)
 
-    ends = {code: _ends(config, history, code) for code in (TRAIN, VALIDATION, CALIBRATION, TEST)}
+    ends = {code: window_ends(config, history, code) for code in (TRAIN, VALIDATION, CALIBRATION, TEST)}
     # The limit of what networks see is that of the family.
     flat = network_input(build(model, config.item_shape, seed=config.seed), scaled)
     network, result, member = fit_networks(
@@ -138,7 +138,7 @@ def fit_series(
     normal, score = _fit_normal(config, history, scale, found, held_out, entity, slot)
     normal = replace(normal, member=member)
     of_it = part == CALIBRATION
-    calibration, own, of_cohorts = _calibrations(
+    calibration, own, of_cohorts = fit_calibrations(
         config, score[of_it], items_per_batch, grid.entities, entity[of_it], slot[of_it]
     )
     some = _spread_out(ends[VALIDATION], _SAMPLES)
@@ -223,7 +223,7 @@ def _spread_out(ends: NDArray[np.int64], count: int) -> NDArray[np.int64]:
     return ends[np.linspace(0, ends.size - 1, min(count, ends.size)).astype(np.int64)]
 
 
-def _ends(config: PipelineConfig, history: SeriesHistory, part: int) -> NDArray[np.int64]:
+def window_ends(config: PipelineConfig, history: SeriesHistory, part: int) -> NDArray[np.int64]:
     """Ends of the windows of a part. Training windows lie inside it; the others may begin before it,
     since only their last point counts."""
     assert isinstance(config.prepare, SeriesPrepare)
@@ -245,7 +245,7 @@ def _ends(config: PipelineConfig, history: SeriesHistory, part: int) -> NDArray[
     return ends
 
 
-def _calibrations(
+def fit_calibrations(
     config: PipelineConfig,
     scores: NDArray[np.float32],
     items_per_batch: float,

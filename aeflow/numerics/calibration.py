@@ -101,9 +101,11 @@ class Calibration:
         most = self.count_interval(items)
         if most is None:
             return flags > 0
-        of_items = count_interval(
-            self.alpha * items, self.normal.independent_flags(self.alpha), self.normal.unit
-        )
+        # Points come together in events, and events do.
+        assert self.together is not None
+        together = self.normal.unit * self.together
+        rests_on = self.normal.independent_flags(self.alpha) / self.together
+        of_items = count_interval(self.alpha * items, rests_on, together)
         return flags > most[1] or flagged_items > of_items[1]
 
     def p_values(self, scores: NDArray[np.floating[Any]]) -> NDArray[np.float64]:

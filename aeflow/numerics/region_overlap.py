@@ -50,6 +50,54 @@ def pixel_auroc(masks: Sequence[NDArray[Any]], error_maps: Sequence[NDArray[np.f
     return float((below + up_to) / 2 / high.size / low.size)
 
 
+def pixel_average_precision(
+    masks: Sequence[NDArray[Any]], error_maps: Sequence[NDArray[np.floating[Any]]]
+) -> float:
+    """Average precision of the pixels of all images together; arguments as in `pixel_auroc`.
+
+    Unlike the area under the ROC curve it does not grow with the normal pixels, of which there are always
+    plenty: chance level is the share of marked ones. NaN where no pixel is marked, or every one.
+    """
+    _expect_pairs(masks, error_maps)
+    inside = [expect_binary("masks", np.asarray(mask)) for mask in masks]
+    high = _sorted([error[mask] for mask, error in zip(inside, error_maps, strict=True)])
+    low = _sorted([error[~mask] for mask, error in zip(inside, error_maps, strict=True)])
+    if high.size == 0 or low.size == 0:
+        return float("nan")
+    # Precision counts at the errors of marked pixels only, since recall changes nowhere else.
+    cuts, found = np.unique(high, return_counts=True)
+    true = high.size - np.searchsorted(high, cuts, side="left")
+    false = low.size - np.searchsorted(low, cuts, side="left")
+    return float(np.sum(found * (true / (true + false))) / high.size)
+
+
+def best_box_overlap(mask: NDArray[Any], boxes: NDArray[np.integer[Any]]) -> float:
+    """The largest intersection over union of a box with the bounding box of a marked region.
+
+    Args:
+        mask: `(H, W)`, 1 marked, 0 not.
+        boxes: `(K, 4)`: x, y of the top left pixel, width, height.
+
+    Returns:
+        0..1, 0 without a box; NaN where nothing is marked.
+    """
+    expect_shape("mask", mask, (None, None))
+    expect_shape("boxes", boxes, (None, 4))
+    regions, _ = ndimage.label(expect_binary("mask", mask), structure=np.ones((3, 3)))
+    marked = [(cols.start, rows.start, cols.stop, rows.stop) for rows, cols in ndimage.find_objects(regions)]
+    if not marked:
+        return float("nan")
+    best = 0.0
+    for x, y, width, height in boxes.tolist():
+        for left, top, right, bottom in marked:
+            shared = max(0, min(x + width, right) - max(x, left)) * max(
+                0, min(y + height, bottom) - max(y, top)
+            )
+            united = width * height + (right - left) * (bottom - top) - shared
+            best = max(best, shared / united)
+    return best
+
+
 def au_pro(
     masks: Sequence[NDArray[Any]],
     error_maps: Sequence[NDArray[np.floating[Any]]],

@@ -55,3 +55,23 @@ def test_a_batch_as_the_calibration_says_what_was_promised_and_what_came(space):
     low, high = promise["flags_by_chance"]
     came = f"Came: {summary['flags']} flags; by chance alone {low} to {high} (95 %)."
     assert came in space.ok("report", "digits", "--batch", "tonight")
+
+
+def test_an_evaluation_stands_beside_three_baselines_and_the_promise(space):
+    tonight = sorted((space.folder / "data" / "digits" / "tonight").glob("*.png"))
+    labels = space.folder / "labels.csv"
+    lines = [f"tonight/{file.name},{int(file.name.startswith('7'))}" for file in tonight]
+    labels.write_text("\n".join(["item,label", *lines]) + "\n")
+    found = json.loads(space.ok("evaluate", "digits", "--labels", str(labels), "--json"))["evaluations"]
+    names = [one["detector"] for one in found]
+    assert names == ["detector 1 (pca)", "linear baseline", "isolation forest", "flag everything"]
+    forest = found[2]
+    assert forest["labelled"] == 40
+    assert 0.5 < forest["metrics"]["auroc"] <= 1
+    assert "psnr" not in forest["metrics"]
+    assert forest["promise"]["normal_items"] == 32
+    said = space.ok("evaluate", "digits", "--labels", str(labels))
+    assert "0 undecided (0 of them abnormal)" in said
+    assert "isolation forest: " in said
+    assert "among 32 normal items; expected 0.8 (0 to" in said
+    assert "by chance): promise kept." in said

@@ -386,7 +386,7 @@ def test_a_code_that_is_no_distribution_is_refused_with_what_to_set(trained, tmp
 def test_evaluate_tells_what_the_network_is_worth_by_itself(variational):
     labels = write_items(variational, "labels.csv", "item,label", lambda name: int(name.startswith("7")))
     arguments = ("evaluate", "digits", "--labels", str(labels))
-    detector, baseline, _ = json.loads(variational.ok(*arguments, "--json"))["evaluations"]
+    detector, baseline, *_ = json.loads(variational.ok(*arguments, "--json"))["evaluations"]
     assert baseline["metrics"]["psnr"] > detector["metrics"]["psnr"] > 5
     assert -1 < detector["metrics"]["ssim"] < baseline["metrics"]["ssim"] < 1
     assert detector["metrics"]["reconstruction_error"] > baseline["metrics"]["reconstruction_error"] > 0

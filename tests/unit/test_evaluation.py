@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from aeflow.evaluation import LabelledScores, evaluate, flag_everything, with_figures
+from aeflow.numerics.calibration import fit_calibration
 
 NONE = np.zeros(0, dtype=bool)
 
@@ -67,12 +68,14 @@ def test_images_have_no_event_figures_and_masks_give_pixel_figures():
     assert "event_recall" not in found
     assert found["pixel_auroc"] == 1.0
     assert found["au_pro"] == pytest.approx(1.0)
+    assert found["pixel_average_precision"] == 1.0
+    assert found["box_overlap"] == found["boxes_found"] == 1.0
 
 
 def test_one_class_alone_has_no_ranking_figures():
     found = compare(series([0, 0], [1, 2], [0, 1]))
     assert found.metrics["auroc"] is None
-    assert found.intervals == {}
+    assert not {"auroc", "average_precision", "recall"} & set(found.intervals)
     assert found.metrics["false_alarm_rate"] == 0.5
 
 
@@ -84,6 +87,62 @@ def test_the_interval_holds_the_figure_and_repeats():
     low, high = one.intervals["auroc"]
     assert low < one.metrics["auroc"] < high
     assert one.intervals == two.intervals
+
+
+def test_every_figure_that_hangs_on_what_was_drawn_has_an_interval():
+    rng = np.random.default_rng(1)
+    n, label = 1200, np.repeat([False, True, False, True, False, True], 200)
+    scores = LabelledScores(
+        label,
+        (label + rng.normal(size=n)).astype(np.float32),
+        rng.random(n) < 0.2 + 0.4 * label,
+        entity=np.repeat(np.arange(3), 400),
+        position=np.tile(np.arange(400), 3),
+    )
+    found = compare(scores)
+    named = {"auroc", "average_precision", "vus_pr", "precision", "recall", "f1"}
+    assert set(found.intervals) == named | {"false_alarm_rate", "missing_alarm_rate"}
+    for name, (low, high) in found.intervals.items():
+        assert low <= found.metrics[name] <= high
+        assert low < high
+
+
+def test_what_was_promised_is_held_against_the_false_flags_that_came():
+    calibration = fit_calibration(
+        np.random.default_rng(2).standard_normal(5000),
+        rule="peaks_over_threshold",
+        false_flags_per_batch=2.0,
+        items_per_batch=4,
+    )
+    label, flag = [0, 1, 1, 0, 0, 0, 1, 0], [0, 0, 1, 0, 1, 0, 0, 1]
+    found = compare(series(label, np.arange(8), flag), calibration=calibration).promise
+    # Of three events one covers an abnormal point; 2 false ones are promised in 4 points, of which 5 are normal.
+    assert (found.normal_items, found.false_flags, found.flags) == (5, 2, 3)
+    assert found.expected == pytest.approx(2.5, rel=1e-3)
+    assert found.by_chance[0] <= 2 <= found.by_chance[1]
+    assert found.kept
+    assert compare(series(label, np.arange(8), flag)).promise is None
+
+
+def test_a_broken_promise_is_seen_in_labels():
+    calibration = fit_calibration(
+        np.random.default_rng(2).standard_normal(5000),
+        rule="conformal",
+        false_flags_per_batch=1.0,
+        items_per_batch=100,
+    )
+    scores = LabelledScores(np.zeros(100, bool), np.arange(100, dtype=np.float32), np.arange(100) % 4 == 0)
+    assert compare(scores, calibration=calibration).promise.kept is False
+    discovery = fit_calibration(
+        np.arange(100.0), rule="conformal", false_discovery_rate=0.1, items_per_batch=10
+    )
+    found = compare(scores, calibration=discovery).promise
+    assert (found.expected, found.by_chance, found.kept, found.false_flags) == (None, None, None, 25)
+
+
+def test_the_undecided_are_told_by_their_label():
+    found = compare(series([0, 1], [0, 1], [0, 1]), undecided_labels=np.array([True, False, False]))
+    assert (found.undecided, found.undecided_abnormal) == (3, 1)
 
 
 def test_flag_everything_is_what_it_says():

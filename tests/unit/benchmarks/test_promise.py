@@ -1,9 +1,19 @@
 from __future__ import annotations
 
+import numpy as np
 import pytest
 
+from benchmarks import normal_data
 from benchmarks.promise import row_of, table
-from benchmarks.promise_trials import BATCHES, FLAGS_PER_BATCH, Judged, Repetition, series_repetition
+from benchmarks.promise_trials import (
+    BATCHES,
+    FLAGGED_SHARE,
+    FLAGS_PER_BATCH,
+    Judged,
+    Repetition,
+    series_repetition,
+    tile_repetition,
+)
 
 
 def judged(came=2, *, beyond=False, moved=False):
@@ -16,6 +26,7 @@ def judged(came=2, *, beyond=False, moved=False):
         (judged(2), "kept"),
         (judged(2, moved=True), "kept"),
         (judged(0), "below"),
+        (judged(3, beyond=True), "kept"),
         (judged(9, beyond=True), "silent"),
         (judged(9, beyond=True, moved=True), "told"),
     ],
@@ -43,3 +54,13 @@ def test_a_repetition_judges_later_time_as_a_pipeline_would_and_the_same_by_its_
     assert one.whole.items == sum(batch.items for batch in one.batches)
     assert one.whole.promised == pytest.approx(BATCHES * FLAGS_PER_BATCH)
     assert one.whole.low <= one.whole.expected <= one.whole.high
+
+
+def test_a_repetition_of_images_judges_whole_groups_that_nothing_was_learnt_of(monkeypatch):
+    pixels = np.random.default_rng(0).integers(0, 255, (200, 1, 8, 8), dtype=np.uint8)
+    groups = tuple(str(number // 5) for number in range(200))
+    monkeypatch.setattr(normal_data, "tiles", lambda _: (pixels, groups))
+    one = tile_repetition(1, rule="conformal").whole
+    assert one.items == 50
+    assert one.promised == pytest.approx(FLAGGED_SHARE * 50)
+    assert one.outcome in {"kept", "below"}

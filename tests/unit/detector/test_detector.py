@@ -12,8 +12,10 @@ from PIL import Image
 from aeflow import detector as detectors
 from aeflow.config import BASELINE, PipelineConfig
 from aeflow.data.series import iter_series
+from aeflow.data.splits import TEST
 from aeflow.data.take_in import take_in, take_in_training
 from aeflow.detector.fitting import fit, prepare
+from aeflow.detector.forest import fit_forest, load_forest, save_forest
 from aeflow.detector.planted import compare, measure
 from aeflow.exceptions import DetectorError
 
@@ -148,6 +150,33 @@ def test_a_saved_detector_scores_alike_and_gives_the_same_bytes(kind, request, t
         one = fitted.detector.score_images(pixels, device=CPU, chunk_items=2)
         two = loaded.score_images(pixels, device=CPU, chunk_items=5)
         np.testing.assert_allclose(one.score, two.score, rtol=1e-5)
+
+
+@pytest.mark.parametrize("kind", ["series", "images"])
+def test_a_forest_is_fitted_to_the_same_history_and_stored_as_arrays(kind, request, tmp_path):
+    config, data, fitted = request.getfixturevalue(kind)
+    forest = fit_forest(fitted.detector, data)
+    save_forest(forest, tmp_path / "forest")
+    again = load_forest(tmp_path / "forest", fitted.detector)
+    assert sorted(p.suffix for p in (tmp_path / "forest").iterdir()) == [".json", ".safetensors"]
+    given = {"device": CPU, "chunk_items": 64}
+    if kind == "images":
+        pixels = data.history.of(TEST)
+        one, other = (d.score_images(pixels, **given) for d in (forest, again))
+        strange = forest.score_images(np.full_like(pixels[:1], 255), **given).score
+        assert strange > np.median(one.score)
+    else:
+        intake = take_in(config, "2026-01-02", tmp_path / "night", context=forest.context)
+        inputs = next(iter(iter_series(intake.rows_path, config.prepare, forest.normal.cadences)))
+        one, other = (d.score_series(inputs, **given) for d in (forest, again))
+        far = replace(inputs, values=inputs.values * 3)
+        assert np.nanmedian(forest.score_series(far, **given).score) > np.nanmedian(one.score)
+    np.testing.assert_array_equal(one.score, other.score)
+    np.testing.assert_allclose(one.contributions.sum(axis=1), one.score, rtol=1e-5)
+    assert again.calibration.to_json() == forest.calibration.to_json()
+    assert again.calibration.promised == fitted.detector.calibration.promised
+    assert again.fitted_on is fitted.detector.fitted_on
+    assert load_forest(tmp_path / "none", fitted.detector) is None
 
 
 def test_bytes_and_fractions_of_one_image_score_alike(images):

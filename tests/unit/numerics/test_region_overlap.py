@@ -3,10 +3,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from scipy import ndimage
-from sklearn.metrics import roc_auc_score
+from sklearn.metrics import average_precision_score, roc_auc_score
 
 from aeflow.exceptions import InputError
-from aeflow.numerics.region_overlap import au_pro, pixel_auroc
+from aeflow.numerics.region_overlap import au_pro, best_box_overlap, pixel_auroc, pixel_average_precision
 
 MASK = np.zeros((10, 10), int)
 MASK[0:1, 0:1] = 1
@@ -89,3 +89,23 @@ def test_maps_that_do_not_fit_their_masks_are_refused():
         au_pro([MASK], [np.full((10, 10), np.nan)])
     with pytest.raises(InputError, match="false_positive_limit"):
         au_pro([MASK], [MASK * 1.0], false_positive_limit=0)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_pixel_average_precision_is_that_of_all_pixels_together(seed):
+    masks, errors = with_ties(seed, np.float32)
+    expected = average_precision_score(masks.ravel(), errors.ravel())
+    assert pixel_average_precision(list(masks), list(errors)) == pytest.approx(expected)
+    assert np.isnan(pixel_average_precision([MASK * 0], [MASK * 1.0]))
+
+
+def test_a_box_is_held_against_the_region_that_it_fits_best():
+    boxes = np.array([[0, 0, 2, 2], [4, 4, 4, 8]])
+    # The large region is 4 x 4, the second box twice as high.
+    assert best_box_overlap(MASK, boxes) == pytest.approx(0.5)
+    assert best_box_overlap(MASK, np.array([[0, 0, 1, 1]])) == 1.0
+    assert best_box_overlap(MASK, np.array([[8, 0, 2, 2]])) == 0.0
+    assert best_box_overlap(MASK, np.empty((0, 4), int)) == 0.0
+    assert np.isnan(best_box_overlap(MASK * 0, boxes))
+    with pytest.raises(InputError, match="boxes"):
+        best_box_overlap(MASK, boxes[:, :3])

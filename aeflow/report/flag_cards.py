@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 _COLUMNS = (
     *("flag_id", "pipeline", "entity", "start", "peak", "end", "points", "p_value", "severity", "channels"),
-    "suppressed_reason",
+    *("suppressed_reason", "judged_by"),
 )
 _BARS = 6
 _PANELS = 3
@@ -78,7 +78,8 @@ class Neighbour:
 @dataclass(frozen=True)
 class Card:
     """One flag. `when`, `span`, `plot` and its numbers are of series; pictures, regions, size and neighbours
-    of images. note: why it was downgraded, "" where it was not."""
+    of images. note: why it was downgraded, "" where it was not; judged_by: the cohort whose normal scores
+    judged it, "" where those of its own or of all did."""
 
     number: int
     flag_id: str
@@ -101,6 +102,7 @@ class Card:
     regions: tuple[Region, ...] = ()
     neighbours: tuple[Neighbour, ...] = ()
     note: str = ""
+    judged_by: str = ""
 
 
 def series_cards(
@@ -148,6 +150,7 @@ def series_card(number: int, row: Mapping[str, Any], trace: Trace, zone: str) ->
     label = f"{', '.join(trace.channels)} of {name} around {peak}, observed and expected"
     if worst is not None:
         label += f"; at the peak {worst['channel']} was {expectation(worst['observed'], worst['expected'])}"
+    judged_by = row.get("judged_by") or ""
     widths = {part["channel"]: part.get("tolerance") for part in shares}
     tolerance = np.array([widths.get(name) for name in trace.channels], dtype=np.float64)
     return Card(
@@ -164,6 +167,7 @@ def series_card(number: int, row: Mapping[str, Any], trace: Trace, zone: str) ->
             series_plot(trace, _microseconds(row["peak"]), zone=zone, label=label, tolerance=tolerance)
         ),
         plot_numbers=plot_numbers(trace, zone=zone, tolerance=tolerance),
+        judged_by=judged_by if judged_by.startswith("cohort ") else "",
     )
 
 

@@ -182,6 +182,15 @@ def test_a_series_flag_shows_its_plot_shares_and_what_was_expected(series):
     assert "at the peak" in shown.text
 
 
+def test_an_event_that_others_judged_says_so(series):
+    folder, rows = series
+    count = pq.read_table(folder / "flags.parquet").num_rows
+    add_columns(folder, judged_by=["cohort valves", *["own"] * (count - 1)])
+    shown = page(folder, rows)
+    assert shown.text.count("by the normal scores of its cohort valves") == 1
+    assert shown.text.count("by the normal scores") == 1
+
+
 def test_an_image_flag_shows_original_expectation_and_differences(images):
     folder, rows = images
     shown = page(folder, rows)

@@ -13,7 +13,7 @@ from __future__ import annotations
 import threading
 import time
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -44,11 +44,13 @@ _OVERLAP = 256  # verdicts that are asked for again: of two writers at once the 
 @dataclass(frozen=True, eq=False)
 class Snapshot:
     """One moment. said: flag id -> everything that was said of it, or of what it was in an earlier report, in
-    the order it was kept, taken-back words too. state: `(N,)` int8, places in `STATES`."""
+    the order it was kept, taken-back words too. state: `(N,)` int8, places in `STATES`. orders: of all places,
+    by name, kept once one was asked for."""
 
     catalogue: Catalogue
     said: Mapping[str, tuple[Verdict, ...]]
     state: NDArray[np.int8]
+    orders: dict[str, NDArray[np.int64]] = field(default_factory=dict)
 
     def state_of(self, place: int) -> str:
         """One of `STATES`."""

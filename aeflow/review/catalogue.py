@@ -165,6 +165,12 @@ class Catalogue:
         return tuple(names.tolist()), codes.astype(np.int32)
 
     @cached_property
+    def folded_names(self) -> tuple[tuple[str, ...], NDArray[np.int64]]:
+        """All names without regard to case, each once, and `(N,)` which one each flag has: for a search."""
+        folded = pa.array([name.casefold() for name in self.names], pa.string()).dictionary_encode()
+        return tuple(folded.dictionary.to_pylist()), np.asarray(folded.indices).astype(np.int64)
+
+    @cached_property
     def by_severity(self) -> NDArray[np.int64]:
         """All places, the severest first; of the same severity the less likely, then the later."""
         return np.lexsort((-np.arange(self.size), self.p_value, -self.severity))

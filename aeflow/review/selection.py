@@ -121,7 +121,10 @@ def _order(board: Board, snapshot: Snapshot, order: str) -> NDArray[np.int64]:
     severest = snapshot.catalogue.by_severity
     if order == "severity":
         return severest
-    return severest[np.argsort(-usefulness(board, snapshot)[severest], kind="stable")]
+    if order not in snapshot.orders:
+        told = usefulness(board, snapshot)[severest]
+        snapshot.orders[order] = severest[np.argsort(-told, kind="stable")]
+    return snapshot.orders[order]
 
 
 def _within(catalogue: Catalogue, selection: Selection) -> NDArray[np.bool_]:
@@ -139,5 +142,6 @@ def _within(catalogue: Catalogue, selection: Selection) -> NDArray[np.bool_]:
         mask &= catalogue.version == (int(selection.version) if selection.version.isdigit() else -1)
     if selection.text:
         wanted = selection.text.casefold()
-        mask &= np.fromiter((wanted in name.casefold() for name in catalogue.names), bool, catalogue.size)
+        folded, which = catalogue.folded_names
+        mask &= np.fromiter((wanted in name for name in folded), bool, len(folded))[which]
     return mask

@@ -45,6 +45,14 @@ def _nab_chosen() -> frozenset[str]:
     return frozenset(names[::2])
 
 
+_PCA = {"family": "pca"}
+_PLAIN_SCORES = {
+    "points": "last",
+    "distance": "channels",
+    "smooth_points": 1,
+    "baseline_points": 0,
+    "baseline_quantile": 0.5,
+}
 _CHOSEN: dict[str, Callable[[], Callable[[str], bool]]] = {
     "skab": lambda: lambda entity: entity.startswith("valve1/"),
     "nab": lambda: _nab_chosen().__contains__,
@@ -60,23 +68,30 @@ def cells(seed: int) -> Iterator[Cell]:
 
 
 def measure(cell: Cell) -> dict[str, float]:
-    """The figures of the detector, the linear baseline and flag-everything, on both parts of a data set."""
+    """The figures of the detector, of principal components with the same scores and of flag-everything, on
+    both parts of a data set; of principal components with plain scores on the rest."""
     name = cell.data.lower()
-    chosen = _CHOSEN[name]()
     found: dict[str, float] = {}
-    with tempfile.TemporaryDirectory() as folder, trained(shipped(name, seed=cell.seed)) as run:
-        labels = write_labels(name, SHARED_DATA, Path(folder))
-        for part in (CHOSEN, REST):
-            mine = labels_where(
-                labels,
-                "entity",
-                chosen if part == CHOSEN else (lambda entity: not chosen(entity)),
-                Path(folder) / f"{part.split()[0]}.csv",
-            )
-            for method, evaluation in run.evaluate(mine).items():
-                found |= _figures(f"{part}: {method}", evaluation)
-        found["seconds"] = run.training_seconds
+    with tempfile.TemporaryDirectory() as folder:
+        labels = _labels(name, Path(folder))
+        with trained(shipped(name, seed=cell.seed)) as run:
+            for part, mine in labels.items():
+                for method, evaluation in run.evaluate(mine).items():
+                    found |= _figures(f"{part}: {method}", evaluation)
+            found["seconds"] = run.training_seconds
+        with trained(shipped(name, seed=cell.seed, model=_PCA, scoring=_PLAIN_SCORES)) as run:
+            found |= _figures(f"{REST}: plain", run.evaluate(labels[REST])["detector"])
     return found
+
+
+def _labels(name: str, folder: Path) -> dict[str, Path]:
+    """Files of labels: of what choices were made on, and of the rest."""
+    chosen = _CHOSEN[name]()
+    whole = write_labels(name, SHARED_DATA, folder)
+    return {
+        CHOSEN: labels_where(whole, "entity", chosen, folder / "chosen.csv"),
+        REST: labels_where(whole, "entity", lambda entity: not chosen(entity), folder / "rest.csv"),
+    }
 
 
 def _figures(prefix: str, evaluation: dict[str, Any]) -> dict[str, float]:

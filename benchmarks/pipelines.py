@@ -61,13 +61,13 @@ def trained(pipeline: Mapping[str, Any]) -> Iterator[Run]:
 
 def shipped(name: str, *, seed: int, **sections: Mapping[str, Any]) -> dict[str, Any]:
     """The pipeline of `configs/NAME.yaml` with another seed, absolute paths, and some keys replaced: section
-    -> key -> value."""
+    -> key -> value; `model` as a whole, since each family has keys of its own."""
     content: dict[str, Any] = yaml.safe_load((CONFIGS / f"{name}.yaml").read_text(encoding="utf-8"))
     content["seed"] = seed
     place = "root" if "root" in content["source"] else "path"
     content["source"][place] = str((CONFIGS / content["source"][place]).absolute())
     for section, keys in sections.items():
-        content[section] = {**content[section], **keys}
+        content[section] = dict(keys) if section == "model" else {**content[section], **keys}
     return content
 
 

@@ -26,14 +26,13 @@ from aeflow.detector.series_scores import (
     network_input,
     point_scores,
     residuals,
-    smoothed,
 )
 from aeflow.exceptions import DetectorError
 from aeflow.models.catalog import build
 from aeflow.numerics.calibration import Calibration, fit_calibration
 from aeflow.numerics.reconstruction_error import fit_spread, limited_ratio
 from aeflow.numerics.scaling import RobustScale, fit_deviation_scale, fit_robust_scale
-from aeflow.numerics.trailing import fit_usual_level, look_back_points
+from aeflow.numerics.trailing import fit_usual_level, look_back_points, trailing_mean
 from aeflow.numerics.whitening import fit_whitening
 
 if TYPE_CHECKING:
@@ -205,8 +204,8 @@ def _fit_normal(
     if scoring.distance == "mahalanobis":
         in_spreads = limited_ratio(of_those[0], spread[of_those[2]])
         whitening = groups.fit(fit_whitening, (in_spreads, of_those[1]), of_those[2])
-    score, contributions = point_scores(found, spread, whitening, entity)
-    score, _ = smoothed(scoring, score, contributions, entity, slot)
+    score, _ = point_scores(found, spread, whitening, entity)
+    score = trailing_mean(score, entity, slot, scoring.smooth_points)
     usual = np.ones(len(spread), dtype=np.float32)
     if scoring.baseline_points:
         level = partial(fit_usual_level, quantile=scoring.baseline_quantile)

@@ -25,7 +25,7 @@ from aeflow.review.app import (
     page,
     session_of,
 )
-from aeflow.review.pages import flag_page, place_after, queue_page
+from aeflow.review.pages import flag_after, flag_page, queue_page
 from aeflow.review.sessions import Session
 from aeflow.store.verdicts import Standing, Word, words_that_hold
 
@@ -63,19 +63,17 @@ def say_word(
     snapshot = desk.board.now()
     place = _place(snapshot, flag_id)
     word, note = _word(form), cleaned(first(form, "note"))
-    after = place_after(desk, snapshot, selection, place)
+    # By its id: a report that is published meanwhile moves places.
+    after = flag_after(desk, snapshot, selection, place)
     said = say(snapshot, [place], word, reviewer=session.reviewer, note=note, now=desk.clock())
     snapshot = desk.board.say(said)
     night, row = snapshot.catalogue.within(_place(snapshot, flag_id))
     notice = f"{night.name[row]}: {word}. Press z to take it back."
     if snapshot.state_of(_place(snapshot, flag_id)) == Standing.DISPUTED:
         others = words_that_hold(snapshot.said[flag_id])
-        names = sorted(who for (_, who), v in others.items() if who != session.reviewer and v.word != word)
+        names = sorted(who for (_, who), v in others.items() if v.word not in {word, Word.UNSURE})
         notice = f"{night.name[row]}: {word}, and {', '.join(names)} said otherwise: it is disputed."
-    if first(form, "stay"):
-        return _show(request, desk, snapshot, selection, flag_id, notice)
-    next_flag = None if after is None else desk_flag(snapshot, after)
-    return _show(request, desk, snapshot, selection, next_flag, notice)
+    return _show(request, desk, snapshot, selection, after, notice)
 
 
 @router.post("/flag/{flag_id}/like")
@@ -89,16 +87,11 @@ def say_of_like(
     if len(flags) > _MOST_AT_ONCE + 1:
         raise HTTPException(422, f"At most {_MOST_AT_ONCE} flags get a verdict at once.")
     places = [_place(snapshot, flag) for flag in flags]
-    after = place_after(desk, snapshot, selection, places[0])
+    after = flag_after(desk, snapshot, selection, places[0], besides=set(flags))
     said = say(snapshot, places, word, reviewer=session.reviewer, note=note, now=desk.clock())
     snapshot = desk.board.say(said)
-    while after is not None and desk_flag(snapshot, after) in flags:
-        following = place_after(desk, snapshot, selection, after)
-        after = None if following == after else following
     notice = f"{counted(len(flags), 'flag')}: {word}. Press z to take all of it back."
-    return _show(
-        request, desk, snapshot, selection, None if after is None else desk_flag(snapshot, after), notice
-    )
+    return _show(request, desk, snapshot, selection, after, notice)
 
 
 @router.post("/undo")
@@ -160,11 +153,6 @@ def logout(request: Request, desk: TheDesk, session: TheSession, form: TheForm) 
     response = go(request, "/login")
     forget_session(request, response)
     return response
-
-
-def desk_flag(snapshot: Snapshot, place: int) -> str:
-    """The id of the flag in that place."""
-    return snapshot.catalogue.flag_ids[place]
 
 
 def _show(

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
     from aeflow.store.paths import Paths
 
-_COLUMNS = ["flag_id", "entity", "item", "start", "end", "score", "p_value", "severity", "channels", "boxes"]
+_COLUMNS = ["flag_id", "entity", "item", "start", "p_value", "severity", "channels", "boxes"]
 _LATER = ("signature", "suppressed")  # columns that earlier reports do not have
 _SIZES = ["item", "width_px", "height_px"]
 _NO_TIME = np.iinfo(np.int64).min
@@ -47,7 +47,7 @@ class Night:
 
     flag_id, name: F texts; the name is the item, or the entity. entity: F texts, "" for images.
     channel: F texts, the channel with the largest share. share: `(F,)` float32, its part of the score.
-    start_us, end_us: `(F,)` int64, microseconds since 1970 in UTC; the least int64 where there is none.
+    start_us: `(F,)` int64, microseconds since 1970 in UTC; the least int64 where there is none.
     severity: `(F,)` float32; p_value: `(F,)` float64; like: see `likeness`.
     suppressed: `(F,)` bool, like one that was called false.
     """
@@ -65,7 +65,6 @@ class Night:
     channel: list[str]
     share: NDArray[np.float32]
     start_us: NDArray[np.int64]
-    end_us: NDArray[np.int64]
     severity: NDArray[np.float32]
     p_value: NDArray[np.float64]
     like: Marks
@@ -113,19 +112,9 @@ class Catalogue:
         return _joined([night.suppressed for night in self.nights], np.bool_)
 
     @cached_property
-    def share(self) -> NDArray[np.float32]:
-        """`(N,)`."""
-        return _joined([night.share for night in self.nights], np.float32)
-
-    @cached_property
     def start_us(self) -> NDArray[np.int64]:
         """`(N,)`."""
         return _joined([night.start_us for night in self.nights], np.int64)
-
-    @cached_property
-    def end_us(self) -> NDArray[np.int64]:
-        """`(N,)`."""
-        return _joined([night.end_us for night in self.nights], np.int64)
 
     @cached_property
     def like(self) -> Marks:
@@ -146,11 +135,6 @@ class Catalogue:
     def names(self) -> list[str]:
         """N items or entities."""
         return [name for night in self.nights for name in night.name]
-
-    @cached_property
-    def channels(self) -> list[str]:
-        """N channels with the largest share."""
-        return [name for night in self.nights for name in night.channel]
 
     @cached_property
     def place(self) -> dict[str, int]:
@@ -268,7 +252,6 @@ def _read(batch: str, folder: Path, signature: Signature) -> Night:
         channel=channel,
         share=share,
         start_us=_times(table, "start"),
-        end_us=_times(table, "end"),
         severity=np.asarray(table.column("severity")).astype(np.float32),
         p_value=np.asarray(table.column("p_value")).astype(np.float64),
         like=_marks(table, summary.kind, folder / SCORES_FILE, texts["item"], receipt.detector_version),

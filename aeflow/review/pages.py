@@ -18,7 +18,7 @@ from aeflow.review.trends import by_entity, by_night, by_version, gathered, tota
 from aeflow.store.verdicts import Word, words_that_hold
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Collection, Iterable, Mapping
 
     from numpy.typing import NDArray
 
@@ -42,7 +42,6 @@ _ENTITIES = 30
 class Line:
     """A flag in a list."""
 
-    place: int
     flag_id: str
     name: str
     batch: str
@@ -93,7 +92,6 @@ def lines_of(
         night, row = catalogue.within(place)
         found.append(
             Line(
-                place=place,
                 flag_id=night.flag_id[row],
                 name=night.name[row],
                 batch=night.batch,
@@ -152,12 +150,16 @@ def flag_page(desk: Desk, snapshot: Snapshot, selection: Selection, place: int) 
     }
 
 
-def place_after(desk: Desk, snapshot: Snapshot, selection: Selection, place: int) -> int | None:
-    """The flag that comes after this one in the queue; at the end the first that is there still; None where
-    there is no other."""
+def flag_after(
+    desk: Desk, snapshot: Snapshot, selection: Selection, place: int, *, besides: Collection[str] = ()
+) -> str | None:
+    """The id of the flag that comes after this one in the queue; at the end the first that is there still.
+    None where there is no other, but for those that are named in `besides`."""
     places = chosen_places(desk.board, snapshot, selection, keep=place).tolist()
-    others = places[places.index(place) + 1 :] or places[: places.index(place)]
-    return others[0] if others else None
+    here = places.index(place)
+    ids = snapshot.catalogue.flag_ids
+    others = (ids[other] for other in (*places[here + 1 :], *places[:here]))
+    return next((flag for flag in others if flag not in besides), None)
 
 
 def like_places(snapshot: Snapshot, place: int) -> tuple[NDArray[np.int64], NDArray[np.float32]]:

@@ -16,7 +16,7 @@ from aeflow.review.acts import say, take_back
 from aeflow.review.app import create_app
 from aeflow.review.board import STATES
 from aeflow.review.charts import flags_chart, precision_chart, sentence_of_precision
-from aeflow.review.pages import ROWS, flag_page, like_places, place_after, queue_page
+from aeflow.review.pages import ROWS, flag_after, flag_page, like_places, queue_page
 from aeflow.review.selection import Selection, chosen_places
 from aeflow.review.serve import open_desk
 from aeflow.review.trends import Tally, by_entity, by_night, by_version, gathered, total
@@ -105,14 +105,25 @@ def test_charts_draw_a_bar_for_each_state_and_escape_names():
 
 def test_the_flag_after_is_that_of_the_queue_and_at_its_end_the_first(opened):
     snapshot = opened.board.now()
+    ids = snapshot.catalogue.flag_ids
     order = chosen_places(opened.board, snapshot, Selection()).tolist()
-    assert place_after(opened, snapshot, Selection(), order[4]) == order[5]
-    assert place_after(opened, snapshot, Selection(), order[-1]) == order[0]
+    assert flag_after(opened, snapshot, Selection(), order[4]) == ids[order[5]]
+    assert flag_after(opened, snapshot, Selection(), order[-1]) == ids[order[0]]
     alone = Selection(text=snapshot.catalogue.names[0], first="2024-01-01", last="2024-01-01")
     few = chosen_places(opened.board, snapshot, alone)
     for place in few.tolist():
         snapshot = speak(opened, place, Word.TRUE)
-    assert place_after(opened, snapshot, alone, int(few[0])) is None
+    assert flag_after(opened, snapshot, alone, int(few[0])) is None
+
+
+def test_after_a_word_on_a_group_comes_the_first_flag_that_is_not_of_it(opened):
+    snapshot = opened.board.now()
+    ids = snapshot.catalogue.flag_ids
+    everything = Selection(state="all")
+    order = chosen_places(opened.board, snapshot, everything).tolist()
+    group = {ids[place] for place in order[:3]}
+    assert flag_after(opened, snapshot, everything, order[0], besides=group) == ids[order[3]]
+    assert flag_after(opened, snapshot, everything, order[0], besides=set(ids)) is None
 
 
 def test_a_page_number_too_high_shows_the_last(opened):

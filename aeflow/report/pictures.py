@@ -60,7 +60,8 @@ def shrunk(png: bytes, budget_bytes: int, *, where: str) -> Picture:
 
 def heat_overlay(png: bytes, budget_bytes: int, *, where: str) -> Picture:
     """A stored heatmap (8-bit grey) as a transparent PNG to lay over the image, the largest within the
-    budget: clear where there is little error, amber to red where there is much.
+    budget: clear where the error is no larger than in half of the image, amber to red from there up to its
+    largest. A map that is nowhere zero would else hide the image.
 
     Raises:
         IntegrityError: it is no picture; `where` says which.
@@ -76,7 +77,10 @@ def heat_overlay(png: bytes, budget_bytes: int, *, where: str) -> Picture:
 
 
 def _tinted(grey: Image.Image) -> bytes:
-    levels = np.asarray(grey, dtype=np.uint16) * _HEAT_LEVELS // 256
+    error = np.asarray(grey, dtype=np.float64)
+    usual = float(np.median(error))
+    share = np.clip((error - usual) / max(255 - usual, 1.0), 0, 1)
+    levels = np.minimum(share * _HEAT_LEVELS, _HEAT_LEVELS - 1)
     strength = np.linspace(0, 1, _HEAT_LEVELS)
     stops = np.linspace(0, 1, len(_HEAT_COLORS))
     colors = np.stack([np.interp(strength, stops, _HEAT_COLORS[:, band]) for band in range(3)], axis=1)

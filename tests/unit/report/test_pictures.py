@@ -44,6 +44,15 @@ def test_heat_is_clear_where_nothing_differs_and_strong_where_most_does():
     assert heat.getpixel((15, 10))[3] > 200
 
 
+def test_a_map_that_is_nowhere_zero_does_not_hide_the_image():
+    error = np.full((20, 30), 0.6)
+    error[8:12, 12:18] = 1
+    error[0, :] = 0.3
+    heat = np.asarray(decoded(heat_overlay(samples.png(error), 10_000, where="flag")).convert("RGBA"))
+    assert (heat[8:12, 12:18, 3] > 200).all()
+    assert heat[..., 3].astype(bool).sum() == 24
+
+
 def test_a_heatmap_is_brought_within_its_budget():
     heat = heat_overlay(noise(300), 3_000, where="flag")
     assert len(base64.b64decode(heat.uri.split(",")[1])) <= 3_000

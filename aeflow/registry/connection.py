@@ -54,6 +54,12 @@ def embedded_file(paths: Paths) -> Path | None:
     return Path(uri.removeprefix("sqlite:///")) if uri.startswith("sqlite:///") else None
 
 
+def has_server(paths: Paths) -> bool:
+    """Whether an MLflow server keeps the registry, and not a database that this process uses itself."""
+    settings.prepare_environment(paths.home)
+    return (settings.registry_uri() or "").startswith("http")
+
+
 @contextmanager
 def connected(paths: Paths) -> Iterator[MlflowClient]:
     """A client whose database exists.

@@ -16,8 +16,8 @@ from aeflow.registry.connection import (
     DIGEST_TAG,
     DetectorRef,
     connected,
-    embedded_file,
     experiment_name,
+    has_server,
     is_missing,
     model_name,
 )
@@ -153,14 +153,14 @@ def _write_description(folder: Path, figures: Mapping[str, bytes], pages: Mappin
 
 
 def _experiment(client: MlflowClient, paths: Paths) -> str:
-    """The id of the pipeline's experiment, made on first use. The files of an embedded registry lie in
-    the home folder; a server decides for itself."""
+    """The id of the pipeline's experiment, made on first use. The files of a registry that is used without
+    a server, embedded or another database, lie in the home folder; a server decides for itself."""
     from mlflow.exceptions import MlflowException  # noqa: PLC0415
 
     found = client.get_experiment_by_name(experiment_name(paths))
     if found is not None:
         return str(found.experiment_id)
-    place_of_files = paths.artifacts.resolve().as_uri() if embedded_file(paths) else None
+    place_of_files = None if has_server(paths) else paths.artifacts.resolve().as_uri()
     try:
         return str(client.create_experiment(experiment_name(paths), artifact_location=place_of_files))
     except MlflowException:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import subprocess
 import sys
 from dataclasses import replace
@@ -18,6 +17,7 @@ from aeflow.store.ledger import Facts, open_ledger
 from aeflow.store.paths import Paths
 from aeflow.store.verdicts import Verdict, Word, open_verdicts
 from benchmarks.review_store import MadeUp, write_night
+from tests.integration.postgresql import postgresql_server
 
 NOW = datetime(2026, 11, 20, 2, 30, tzinfo=UTC)
 CLAIM = Claim(path=Path("x"), host="host", pid=17, since=NOW)
@@ -39,46 +39,10 @@ for i in range(10):
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory):
+def server():
     """The address of a new, empty database."""
-    pytest.importorskip("psycopg", reason="the PostgreSQL driver is not installed: aeflow[postgresql]")
-    found = [shutil.which("initdb"), *map(str, Path("/usr/lib/postgresql").glob("*/bin/initdb"))]
-    installed = [Path(p).parent for p in found if p]
-    if not installed:
-        pytest.skip("no PostgreSQL server is installed")
-    folder = tmp_path_factory.mktemp("postgresql")
-    user = []
-    if os.getuid() == 0:  # the server refuses to run as root
-        if not shutil.which("runuser"):
-            pytest.skip("a PostgreSQL server does not run as root, and there is no runuser")
-        user = ["runuser", "-u", "postgres", "--"]
-        shutil.chown(folder, "postgres")
-        for parent in list(folder.parents)[:3]:
-            parent.chmod(parent.stat().st_mode | 0o011)
-
-    def run(program, *arguments):
-        subprocess.run(
-            [*user, str(installed[-1] / program), *arguments],
-            check=True,
-            stdout=subprocess.DEVNULL,
-            cwd=folder,
-        )
-
-    data = str(folder / "data")
-    run("initdb", "-D", data, "-A", "trust", "-U", "postgres", "--no-sync")
-    run(
-        "pg_ctl",
-        "-D",
-        data,
-        "-w",
-        "-l",
-        str(folder / "log"),
-        "-o",
-        f"-k {folder} -c listen_addresses=''",
-        "start",
-    )
-    yield f"postgresql://postgres@/postgres?host={folder}"
-    run("pg_ctl", "-D", data, "-m", "immediate", "stop")
+    with postgresql_server() as address:
+        yield f"{address}/postgres"
 
 
 def test_processes_that_make_the_ledger_at_once_lose_nothing(server, monkeypatch, tmp_path):

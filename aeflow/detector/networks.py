@@ -6,14 +6,16 @@ Legend: N windows, E entities, K cohorts, M networks.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 
+from aeflow.data.ordered_map import map_in_order
 from aeflow.data.splits import TRAIN, VALIDATION
 from aeflow.detector.cohorts import Groups
+from aeflow.detector.side_by_side import one_thread_each
 from aeflow.models.bank import NetworkBank
-from aeflow.models.catalog import build
+from aeflow.models.catalog import CATALOG, build
 from aeflow.training.items import WindowItems
 from aeflow.training.loop import fit_network
 
@@ -28,6 +30,8 @@ if TYPE_CHECKING:
     from aeflow.data.series import HistoryGrid
     from aeflow.models.autoencoder import Autoencoder
     from aeflow.training.loop import Progress, TrainingResult
+
+B = TypeVar("B")
 
 # With fewer windows a network of one's own would only learn them by heart.
 _OWN_WINDOWS = {TRAIN: 50, VALIDATION: 10}
@@ -80,7 +84,7 @@ def fit_networks(
     fingerprint: str,
     progress: Callable[[Progress], None] | None,
 ) -> tuple[Autoencoder, TrainingResult, NDArray[np.int64] | None]:
-    """Train the networks that the config asks for, one after the other, each from the same first weights.
+    """Train the networks that the config asks for, each from the same first weights.
 
     Args:
         config: of the pipeline.
@@ -102,18 +106,18 @@ def fit_networks(
         enough &= np.bincount(grid.entity[ends[part]], minlength=enough.size) >= least
     plan = Plan.of(config.entities, grid.entities, enough)
     window = config.item_shape[0]
-    networks: list[Autoencoder] = []
-    results: list[TrainingResult] = []
-    sizes: list[int] = []
-    for number, learns in enumerate(plan.learners):
+
+    # Built before anything runs side by side: weights are drawn from torch's own generator.
+    networks = [build(model, config.item_shape, seed=config.seed) for _ in plan.learners]
+
+    def fit_one(number: int) -> tuple[TrainingResult, int]:
+        learns, last = plan.learners[number], number == len(plan) - 1
         train, validation = (
             _items(flat, grid, ends[part], learns, window, whole=len(plan) == 1)
             for part in (TRAIN, VALIDATION)
         )
-        network = build(model, config.item_shape, seed=config.seed)
-        last = number == len(plan) - 1
         result = fit_network(
-            network,
+            networks[number],
             train,
             validation,
             training=config.training,
@@ -125,15 +129,25 @@ def fit_networks(
             fingerprint=fingerprint if last else f"{fingerprint} {number}",
             progress=_numbered(progress, number, len(plan)),
         )
-        network.eval()
-        networks.append(network)
-        results.append(result)
-        sizes.append(len(train))
+        networks[number].eval()
+        return result, len(train)
+
+    fitted = _fit_each(fit_one, len(plan), model, device)
+    results, sizes = zip(*fitted, strict=True)
     if len(networks) == 1:
         return networks[0], results[0], None
     seconds = sum(size / result.samples_per_second for size, result in zip(sizes, results, strict=True))
     together = replace(results[-1], samples_per_second=sum(sizes) / seconds)
     return NetworkBank(networks).eval(), together, plan.member
+
+
+def _fit_each(fit_one: Callable[[int], B], count: int, model: Model, device: torch.device) -> list[B]:
+    """`fit_one` of each number, in order: side by side on the cores, one thread each, where a network is fitted
+    in one go on a CPU. Those that are trained draw random numbers, and go one after another."""
+    if count == 1 or device.type != "cpu" or not CATALOG[model.family].closed_form:
+        return [fit_one(number) for number in range(count)]
+    with one_thread_each() as workers:
+        return list(map_in_order(fit_one, range(count), workers=workers, ahead=2 * workers))
 
 
 def _items(

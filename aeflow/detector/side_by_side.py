@@ -33,14 +33,14 @@ def map_portions(function: Callable[[slice], B], items: int, size: int, device: 
     begins = range(0, items, size)
     if device.type != "cpu":
         return [call(begin) for begin in begins]
-    with _one_thread_each() as workers:
+    with one_thread_each() as workers:
         if min(workers, len(begins)) < 2:
             return [call(begin) for begin in begins]
         return list(map_in_order(call, begins, workers=workers, ahead=2 * workers))
 
 
 @contextmanager
-def _one_thread_each() -> Iterator[int]:
+def one_thread_each() -> Iterator[int]:
     """Operations begun inside use one thread each; yields how many threads torch had before."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)

@@ -150,7 +150,8 @@ def main() -> int:
         env = environment(folder / "home")
         rows = chosen.entities * chosen.rows
         print(
-            f"{chosen.entities} entities of {chosen.rows} rows and {chosen.channels} channels, {chosen.family}"
+            f"{chosen.entities} entities of {chosen.rows} rows and {chosen.channels} channels, "
+            f"{chosen.family}, networks: {chosen.networks}"
         )
         report = folder / "home" / "reports" / _NAME / "batch=1-night"
         for what, arguments in (

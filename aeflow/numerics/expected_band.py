@@ -49,6 +49,7 @@ def tolerance(
     """How far `(C,)`, in the channel's unit, each channel lies from what is expected where all of them make
     up the score alike. A score is a mean over channels (see `reconstruction_error.series_scores`), so that of
     an item with a higher one at least one channel lies farther off; with one channel this is the very cut.
+    Where scores are smoothed over points, that holds for the points together and not for each.
 
     Args:
         score: at the cut.

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from aeflow.report.flag_cards import bars, more_channels
+from aeflow.report.flag_cards import bars, more_channels, plotted_channels
 from aeflow.report.wording import chance, counted, figure, lasting, moment, percent
 from aeflow.review.board import OPEN, STATES
 from aeflow.review.evidence import read_evidence
@@ -140,11 +140,12 @@ def flag_page(desk: Desk, snapshot: Snapshot, selection: Selection, place: int) 
         "width_px": evidence.width_px,
         "height_px": evidence.height_px,
         "pictured": evidence.pictured,
-        "neighbours": [(name, figure(distance)) for name, distance in evidence.neighbours],
+        "neighbours": [(name, f"{distance:.2f}") for name, distance in evidence.neighbours],
         "suppressed": _suppressed(stored, desk.zone),
         "boxes": [box | {"text": percent(box["share"])} for box in stored["boxes"] or []],
         "bars": () if night.kind == "images" and len(shares) < 2 else bars(shares),
         "more_channels": more_channels(shares),
+        "plotted": plotted_channels(stored) if night.kind == "series" else (),
         "words": _words(snapshot.said.get(night.flag_id[row], ()), desk.zone),
         **_likes(desk, snapshot, place),
     }

@@ -107,8 +107,17 @@
     const [, , fullWidth] = whole(view);
     const [x, y, width, height] = part(view);
     const to = factor === 0 ? fullWidth : Math.min(Math.max(width / factor, fullWidth / 40), fullWidth);
-    const [atX, atY] = at ?? [0.5, 0.5];
+    const [atX, atY] = at ?? worst(view) ?? [0.5, 0.5];
     show(x + atX * (width - to), y + atY * height * (1 - to / width), to);
+  }
+
+  // By keyboard one looks closer at the worst region.
+  function worst(view) {
+    const box = view.querySelector(".box")?.getBBox();
+    if (!box) return null;
+    const [x, y, width, height] = part(view);
+    const at = [(box.x + box.width / 2 - x) / width, (box.y + box.height / 2 - y) / height];
+    return at.map((share) => Math.min(Math.max(share, 0), 1));
   }
 
   function within(view, event) {

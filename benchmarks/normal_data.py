@@ -34,6 +34,13 @@ def smd() -> dict[str, NDArray[np.float32]]:
 
 
 @lru_cache
+def smd_test(machine: str) -> NDArray[np.float32]:
+    """The file of a machine that holds its labelled events, `(L, 38)`: not normal throughout."""
+    path = SHARED_DATA / "smd" / "test" / f"{machine}.txt.gz"
+    return np.loadtxt(gzip.open(path, "rt"), delimiter=",", dtype=np.float32)
+
+
+@lru_cache
 def skab() -> dict[str, NDArray[np.float32]]:
     """The file without anomalies, `(L, 8)`, one row a second."""
     path = SHARED_DATA / "skab" / "anomaly-free" / "anomaly-free.csv"

@@ -8,6 +8,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import calibration_page
 import configs_text
 import detection_page
 import models_page
@@ -27,6 +28,7 @@ def pages() -> dict[str, str]:
     return {
         "pipeline.md": pipeline_page(),
         "reports.md": reports_page(),
+        "calibration.md": calibration_page.page(),
         "models.md": models_page.page(),
         "detection.md": detection_page.page(),
         "pipeline.schema.json": json.dumps(json_schema(), indent=1, ensure_ascii=False) + "\n",

@@ -26,7 +26,8 @@ def generator(monkeypatch):
 
 
 @pytest.mark.parametrize(
-    "page", ["pipeline.md", "reports.md", "models.md", "detection.md", "pipeline.schema.json"]
+    "page",
+    ["pipeline.md", "reports.md", "calibration.md", "models.md", "detection.md", "pipeline.schema.json"],
 )
 def test_generated_pages_are_up_to_date(generator, page):
     written = (ROOT / "docs" / page).read_text(encoding="utf-8")

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from aeflow.store.verdicts import Verdict
 
 _PICTURES = {"window", "image_png", "reconstruction_png", "heatmap_png"}
+_PLACE = ["flag_id", "entity", "start", "end"]
 _REVISION = "rev="
 
 
@@ -81,7 +82,7 @@ def renamed_flags(paths: Paths, said: Iterable[Verdict]) -> dict[str, str]:
     """
     found: dict[str, str] = {}
     for batch, of_batch in _by_batch(said).items():
-        present = _rows(paths.report(batch), None)
+        present = _rows(paths.report(batch), None, _PLACE)
         gone = _replaced(paths, batch, {verdict.flag_id for verdict in of_batch} - present.keys())
         now = {old: _bound(row, present.values()) for old, (row, _) in gone.items()}
         found |= {old: new for old, new in now.items() if new is not None}
@@ -164,13 +165,15 @@ def _bound(was: dict[str, Any], present: Iterable[dict[str, Any]]) -> str | None
     return best
 
 
-def _rows(report: Path, wanted: set[str] | None) -> dict[str, dict[str, Any]]:
+def _rows(
+    report: Path, wanted: set[str] | None, columns: Sequence[str] = FLAGS.names
+) -> dict[str, dict[str, Any]]:
     """The flags of a report by id, those of `wanted` (None: all), without pictures; none where there is no
     report."""
     if not (report / FLAGS_FILE).is_file():
         return {}
     with storage_errors(report, "read the flags"), _opened(report) as file:
-        names = [name for name in FLAGS.names if name in file.schema_arrow.names and name not in _PICTURES]
+        names = [name for name in columns if name in file.schema_arrow.names and name not in _PICTURES]
         table = file.read(columns=names)
     if wanted is not None:
         table = table.filter(pc.is_in(table["flag_id"], pa.array(sorted(wanted), pa.string())))

@@ -31,6 +31,7 @@ PLANT = {
     "history": {"first": "2026-01-01", "last": "2026-01-10"},
     "split": {"train": 0.5, "validation": 0.1, "calibration": 0.3, "test": 0.1},
     "prepare": {"kind": "series", "cadence_seconds": 300, "window_points": 12},
+    "entities": {"cohorts": {"northern": ["north*"]}},
     "model": {"family": "pca"},
     # A flush echoes where it leaves the window: both belong to one event.
     "calibration": {"false_flags_per_batch": 1, "merge_gap_points": 12},
@@ -83,6 +84,11 @@ def write_plant(folder):
             f"{(START + STEP * i).isoformat()},{name},{row[0]:.5f},{row[1]:.5f},{row[2]:.5f}"
             for i, row in enumerate(values)
         ]
+    newcomer = site(3, 1.1)[:A_DAY]
+    lines += [
+        f"{(START + STEP * (12 * A_DAY + i)).isoformat()},north-2,{row[0]:.5f},{row[1]:.5f},{row[2]:.5f}"
+        for i, row in enumerate(newcomer)
+    ]
     (folder / "plant.csv").write_text("\n".join(lines) + "\n")
 
 
@@ -250,6 +256,17 @@ def test_confirmed_faults_are_not_learnt_from_and_false_flags_are(space):
 
     assert told["quarantined"] == {"confirmed_abnormal": rows(true), "flagged": rows(unsaid)}
     assert told["rows"] == 2 * 12 * A_DAY - rows(true) - rows(unsaid)
+
+
+def test_a_new_entity_is_scored_on_its_first_day_and_the_report_says_by_what(space):
+    space.ok("score", "plant", "--batch", night(12))
+    summary = space.summary("plant", night(12))
+    assert summary["new_entities"] == {"north-2": "cohort northern"}
+    assert summary["scored"] > A_DAY - 12
+    sentence = "north-2 is new to the detector: scaled and judged by cohort northern."
+    assert sentence in space.ok("report", "plant")
+    assert {f["judged_by"] for f in flags(space, "plant", night(12))} <= {"cohort northern"}
+    assert {f["judged_by"] for f in flags(space, "plant", night(FIRST))} == {"own"}
 
 
 def test_images_learn_the_region_of_a_stain_and_what_was_confirmed_is_cut_out(space):

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from aeflow.exceptions import StorageError
+from aeflow.exceptions import AeflowError
 from aeflow.review.catalogue import EMPTY, Catalogue, read_catalogue
 from aeflow.review.nearest import Nearest
 from aeflow.review.reviewed import renamed_flags
@@ -125,8 +125,8 @@ class Board:
 
         def look_on() -> None:
             while not ended.wait(self._look_again):
-                # A folder that cannot be read now may be again; pages go on with what is known.
-                with suppress(StorageError):
+                # What cannot be read now may be again; pages go on with what is known.
+                with suppress(AeflowError):
                     self._look()
 
         thread = threading.Thread(target=look_on, name="look at reports", daemon=True)

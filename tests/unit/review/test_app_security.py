@@ -1,12 +1,14 @@
 from __future__ import annotations
 
 import re
+import socket
 
 import pytest
 from fastapi.testclient import TestClient
 
 from aeflow.review.access import Role
 from aeflow.review.app import create_app
+from aeflow.review.guard import Door
 from tests.unit.review.conftest import HOSTILE
 
 HERE = ("127.0.0.1", 50000)
@@ -85,6 +87,29 @@ def test_a_form_of_another_site_is_refused(client):
 )
 def test_only_names_of_this_machine_are_answered(client, host, status):
     assert client.get("/", headers={"host": host}).status_code == status
+
+
+@pytest.mark.parametrize(
+    ("door", "host", "known"),
+    [
+        (Door("10.0.0.5", token_needed=True), "10.0.0.5:8765", True),
+        (Door("10.0.0.5", token_needed=True), "10.0.0.6:8765", False),
+        (Door("10.0.0.5", token_needed=True), "evil.example", False),
+        (Door("10.0.0.5", token_needed=True, names=("review.plant",)), "Review.Plant", True),
+        (
+            Door("0.0.0.0", token_needed=True),
+            "192.168.0.7:8765",
+            True,
+        ),  # an address cannot be made to point here
+        (Door("0.0.0.0", token_needed=True), "evil.example", False),
+        (Door("0.0.0.0", token_needed=True), f"{socket.gethostname()}:8765", True),
+        (Door("::", token_needed=True), "[fe80::1]:8765", True),
+        (Door("127.0.0.1", token_needed=True), "192.168.0.7", False),
+        (Door("127.0.0.1", token_needed=False), "", False),
+    ],
+)
+def test_only_names_under_which_it_is_reached_are_answered(door, host, known):
+    assert door.knows(host) is known
 
 
 def test_another_machine_is_refused_even_if_it_gets_through(desk):

@@ -9,7 +9,7 @@ import pytest
 
 from aeflow.exceptions import SourceError, StorageError
 from aeflow.review.verdict_file import COLUMNS, Flag, read_verdicts, write_verdicts
-from aeflow.store.verdicts import Verdict, Word
+from aeflow.store.verdicts import Verdict, Word, standing
 
 NOW = datetime(2026, 11, 20, 9, 0, tzinfo=UTC)
 FLAG = Flag(
@@ -34,6 +34,13 @@ def test_what_is_written_is_read_as_it_was(tmp_path):
     odd = replace(SAID, reviewer="@ben", note="=1+1", word=Word.UNSURE)
     assert write_verdicts(path, FLAGS.values(), {"f1": [SAID, odd]}) == 3
     assert read(path) == [SAID, odd]
+
+
+def test_a_word_taken_back_goes_out_and_in_as_well(tmp_path):
+    path = tmp_path / "v.csv"
+    said = [SAID, replace(SAID, word=Word.RETRACTED, note="", at=NOW.replace(hour=8))]
+    write_verdicts(path, [FLAG], {"f1": said})
+    assert standing(read(path)) == standing(said) == {}
 
 
 def test_no_cell_is_a_formula(tmp_path):

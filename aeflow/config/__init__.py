@@ -15,6 +15,7 @@ from aeflow.config.entities import Entities
 from aeflow.config.load import dump_json, find_config, json_schema, load_config
 from aeflow.config.models import (
     BASELINE,
+    PRETRAINED_PACKAGE,
     Attention,
     Autoregression,
     Conv1d,
@@ -25,9 +26,11 @@ from aeflow.config.models import (
     Lstm,
     Model,
     Padim,
+    PatchMap,
     Pca,
     Resnet,
     Stacked,
+    patch_maps,
 )
 from aeflow.config.operation import NOTICE_KINDS, Channel, NoticeKind, Notify, QuietHours, Schedule
 from aeflow.config.pipeline import PipelineConfig
@@ -62,6 +65,7 @@ __all__ = [
     "BASELINE",
     "EPOCH_UNITS_US",
     "NOTICE_KINDS",
+    "PRETRAINED_PACKAGE",
     "Attention",
     "Autoregression",
     "BatchRule",
@@ -92,6 +96,7 @@ __all__ = [
     "NoticeKind",
     "Notify",
     "Padim",
+    "PatchMap",
     "Pca",
     "PipelineConfig",
     "PlainCode",
@@ -119,4 +124,5 @@ __all__ = [
     "is_time_format",
     "json_schema",
     "load_config",
+    "patch_maps",
 ]

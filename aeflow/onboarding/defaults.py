@@ -24,7 +24,6 @@ from aeflow.config import (
     Calibration,
     Checks,
     Compute,
-    Conv2d,
     History,
     ImagePrepare,
     ImageSource,
@@ -36,6 +35,7 @@ from aeflow.config import (
     Training,
 )
 from aeflow.data import periods
+from aeflow.onboarding.image_defaults import choose_image_model
 from aeflow.onboarding.images import ImageProfile
 from aeflow.onboarding.series_defaults import choose_series
 from aeflow.onboarding.tables import SqlProfile, TableProfile
@@ -62,7 +62,6 @@ _NORMAL = {
     "reference",
 }
 _TRAIN_WINDOWS = 20_000  # more overlapping windows teach little and take long
-_LARGE_IMAGE_PX = 256  # from this short side on 128 pixels are kept, else 64
 _HISTORY_SHARE = 0.7  # of the days; the rest waits to be scored
 _WHOLE_SHARE = 0.5  # of each entity's rows, where everything is one batch
 _SHORT_SPAN = timedelta(days=3)
@@ -93,11 +92,6 @@ def propose(profile: Profile, name: str, relative: Callable[[Path], str]) -> Pro
     return _for_series(profile, name, relative)
 
 
-def choose_code_size(numbers: int, usual: int) -> int:
-    """Numbers of the code for items of so many numbers: `usual`, or an eighth of the item."""
-    return max(2, min(usual, numbers // 8))
-
-
 def choose_batch_size(items: int) -> int:
     """Items of a training step: a power of two from 8 to 64, so that an epoch of few items has some
     twenty steps all the same."""
@@ -111,7 +105,8 @@ def looks_normal(folder: str) -> bool:
 
 def _for_images(profile: ImageProfile, name: str, relative: Callable[[Path], str]) -> Proposal:
     reasons: dict[str, str] = {}
-    height, width = _image_size(profile.median_px)
+    bands = 1 if profile.grey else 3
+    choice = choose_image_model(profile.median_px, bands=bands)
     reasons["prepare.height_px"] = (
         f"The images are {_px(profile.smallest_px)} to {_px(profile.largest_px)}, median "
         f"{_px(profile.median_px)} (width x height)."
@@ -128,10 +123,6 @@ def _for_images(profile: ImageProfile, name: str, relative: Callable[[Path], str
             + ("; images of one group then never part between training and test." if groups else "")
         )
     by, history, items = _image_batches(profile, reasons)
-    levels = min(4, max(1, int(math.log2(min(height, width))) - 2))
-    numbers = height * width * (1 if profile.grey else 3)
-    code = choose_code_size(numbers, Conv2d().code_size)
-    reasons["model.code_size"] = f"An image is {numbers} numbers."
     learnt = sum(profile.folders[folder] for folder in history.batches) or profile.images
     batch_size = choose_batch_size(round(learnt * Split().train))
     reasons["training.batch_size"] = f"About {round(learnt * Split().train)} images train."
@@ -142,14 +133,16 @@ def _for_images(profile: ImageProfile, name: str, relative: Callable[[Path], str
         history=history,
         split=Split(),
         checks=Checks(),
-        prepare=ImagePrepare(color="grey" if profile.grey else "rgb", height_px=height, width_px=width),
-        model=Conv2d(levels=levels, code_size=code),
+        prepare=ImagePrepare(
+            color="grey" if profile.grey else "rgb", height_px=choice.height_px, width_px=choice.width_px
+        ),
+        model=choice.model,
         training=Training(batch_size=batch_size),
         calibration=Calibration(false_flags_per_batch=1, items_per_batch=items),
         compute=Compute(),
         report=Report(),
     )
-    reasons["model.levels"] = f"{levels} halvings leave {height >> levels} x {width >> levels} cells."
+    reasons |= choice.reasons
     formats = _counted(profile.formats)
     modes = _counted(profile.modes)
     seen = [f"{profile.images} images; of {profile.looked_at} looked at: {formats}; pixel formats: {modes}."]
@@ -179,17 +172,6 @@ def _image_batches(profile: ImageProfile, reasons: dict[str, str]) -> tuple[str,
     items = float(np.median([count for folder, count in profile.folders.items() if folder not in normal]))
     reasons["calibration.items_per_batch"] = "The median size of the other folders."
     return "folder", History(batches=tuple(_as_pattern(folder) for folder in normal)), items
-
-
-def _image_size(median_px: tuple[int, int]) -> tuple[int, int]:
-    """(height, width): the short side 64 or 128 pixels, the long one in proportion up to 128."""
-    width, height = median_px
-    short, ratio = min(width, height), max(width, height) / min(width, height)
-    if max(width, height) <= 64:
-        return max(8, math.ceil(height / 8) * 8), max(8, math.ceil(width / 8) * 8)
-    base = 128 if short >= _LARGE_IMAGE_PX else 64
-    long = min(128, round(base * ratio / 16) * 16)
-    return (long, base) if height > width else (base, long)
 
 
 def _for_series(profile: TableProfile | SqlProfile, name: str, relative: Callable[[Path], str]) -> Proposal:

@@ -8,7 +8,7 @@ import torch
 from pydantic import ValidationError
 
 from aeflow.config import Padim as PadimConfig
-from aeflow.config import Training
+from aeflow.config import PatchMap, Training
 from aeflow.exceptions import InputError
 from aeflow.models import pretrained_weights
 from aeflow.models.catalog import build
@@ -75,7 +75,8 @@ def test_features_that_never_vary_give_finite_distances():
 
 @needs_weights
 def test_a_foreign_patch_is_found_where_it_is():
-    network = fit(stripes(40), last_scale=3, first_scale=2)
+    maps = (PatchMap(scale=2), PatchMap(scale=3, relative=True), PatchMap(zoom=2, scale=3, pooled=0.5))
+    network = fit(stripes(40), maps=maps, neighbourhood=3)
     x = torch.from_numpy(stripes(2, seed=1))
     spoiled = x.clone()
     spoiled[:, :, 32:48, 8:24] = torch.rand(2, 1, 16, 16, generator=torch.Generator().manual_seed(0))
@@ -110,6 +111,35 @@ def test_without_the_weights_the_extra_is_named(monkeypatch):
         fit(stripes(4))
 
 
-def test_scales_stand_in_order():
-    with pytest.raises(ValidationError, match="first_scale \\(4\\) must not be above"):
-        PadimConfig(first_scale=4, last_scale=3)
+def test_at_least_one_map_is_needed():
+    with pytest.raises(ValidationError, match="at least 1 item"):
+        PadimConfig(maps=())
+
+
+def test_a_pooled_covariance_is_that_of_all_places():
+    maps = torch.randn(30, 4, 3, 2, generator=torch.Generator().manual_seed(2)) * torch.arange(
+        1.0, 7
+    ).reshape(3, 2)
+    places = Places(4, (3, 2), shrinkage=0.1, pooled=1.0)
+    places.begin()
+    places.add(maps)
+    places.finish()
+    assert torch.allclose(places.whitening, places.whitening[:1].expand(6, -1, -1), rtol=1e-5)
+    values = maps - maps.mean(dim=0)
+    together = sum(values[:, :, y, x].T @ values[:, :, y, x] / 30 for y in range(3) for x in range(2)) / 6
+    expected = 0.9 * together + 0.1 * together.trace() / 4 * torch.eye(4)
+    precision = places.whitening[0].T @ places.whitening[0]
+    torch.testing.assert_close(precision @ expected, torch.eye(4), rtol=1e-3, atol=1e-4)
+
+
+@needs_weights
+def test_a_relative_map_does_not_see_the_light():
+    images = stripes(40)
+    x = torch.from_numpy(stripes(4, seed=1))
+    dimmed = (0.6 * x + 0.1).clamp(0, 1)
+    risen = []
+    for relative in (False, True):
+        network = fit(images, maps=(PatchMap(scale=2, relative=relative),))
+        normal, other = (network.compare(one, None, "mse").error.mean() for one in (x, dimmed))
+        risen.append(other / normal)
+    assert risen[1] < 0.7 * risen[0]

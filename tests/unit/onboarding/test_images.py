@@ -24,6 +24,16 @@ def parts(root):
     return root
 
 
+@pytest.fixture
+def without_weights(monkeypatch):
+    monkeypatch.setattr("aeflow.onboarding.image_defaults.PRETRAINED_PACKAGE", "no_such_package")
+
+
+@pytest.fixture
+def with_weights(monkeypatch):
+    monkeypatch.setattr("aeflow.onboarding.image_defaults.PRETRAINED_PACKAGE", "numpy")
+
+
 def test_counts_folders_formats_and_sizes(tmp_path):
     found = profile_images(parts(tmp_path / "parts"))
     assert found.images == 7
@@ -113,22 +123,36 @@ def test_a_name_that_cannot_name_a_folder_is_refused(tmp_path, name):
         write_config(profile, name, tmp_path / "configs")
 
 
-def test_small_images_keep_their_size_and_get_a_small_code(tmp_path):
+def test_small_images_keep_their_size_and_get_a_small_code(tmp_path, without_weights):
     save(tmp_path / "tiny" / "a.png", size=(8, 8))
     config = load_config(write_config(profile_images(tmp_path / "tiny"), "tiny", tmp_path / "configs"))
     assert (config.prepare.height_px, config.prepare.width_px) == (8, 8)
     assert config.model.code_size == 8
 
 
-def test_large_images_keep_their_proportions_up_to_128_pixels(tmp_path):
-    save(tmp_path / "wide" / "a.png", size=(600, 300))
-    prepare = load_config(
-        write_config(profile_images(tmp_path / "wide"), "wide", tmp_path / "configs")
-    ).prepare
+def prepared(tmp_path, name, size):
+    save(tmp_path / name / "a.png", size=size)
+    return load_config(write_config(profile_images(tmp_path / name), name, tmp_path / "configs"))
+
+
+def test_large_images_keep_their_proportions_up_to_128_pixels(tmp_path, without_weights):
+    prepare = prepared(tmp_path, "wide", (600, 300)).prepare
     assert (prepare.height_px, prepare.width_px) == (128, 128)
-    save(tmp_path / "flat" / "a.png", size=(300, 150))
-    prepare = load_config(
-        write_config(profile_images(tmp_path / "flat"), "flat", tmp_path / "configs")
-    ).prepare
+    prepare = prepared(tmp_path, "flat", (300, 150)).prepare
     assert (prepare.height_px, prepare.width_px) == (64, 128)
     assert np.isclose(prepare.width_px / prepare.height_px, 2)
+
+
+def test_with_the_weights_large_images_are_seen_in_three_sizes(tmp_path, with_weights):
+    config = prepared(tmp_path, "wide", (600, 300))
+    assert (config.prepare.height_px, config.prepare.width_px) == (384, 384)
+    assert sorted({round(384 * one.zoom) for one in config.model.maps}) == [128, 256, 384]
+    small = prepared(tmp_path, "digits", (28, 28))
+    assert sorted({round(28 * one.zoom) for one in small.model.maps}) == [28, 56, 84]
+
+
+def test_without_the_weights_the_file_says_what_finds_more(tmp_path, without_weights):
+    save(tmp_path / "parts" / "a.png", size=(64, 64))
+    path = write_config(profile_images(tmp_path / "parts"), "parts", tmp_path / "configs")
+    assert load_config(path).model.family == "conv2d"
+    assert "aeflow[pretrained]" in path.read_text()

@@ -26,7 +26,7 @@ _FORETOLD_FROM = 2
 _SMOOTH_POINTS = 20
 _LONG_HISTORY_ROWS = 4_000  # so long a one shows by itself how scores wander
 _PAST_OF_HISTORY = 1.5
-_FEWEST_BASELINE_POINTS = 96
+_FEWEST_BASELINE_POINTS, _MOST_BASELINE_POINTS = 96, 1_504
 _WEEK_SECONDS = 604_800
 
 
@@ -122,7 +122,7 @@ def _baseline_points(history_rows: int, cadence_seconds: float | None, reasons: 
             f"{history_rows} rows of history an entity show by themselves how scores wander."
         )
         return 0
-    points = round(_PAST_OF_HISTORY * history_rows / 16) * 16
+    points = min(_MOST_BASELINE_POINTS, round(_PAST_OF_HISTORY * history_rows / 16) * 16)
     if cadence_seconds:
         points = min(points, int(_WEEK_SECONDS / cadence_seconds))
     points = max(_FEWEST_BASELINE_POINTS, points)

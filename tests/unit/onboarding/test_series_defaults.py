@@ -51,7 +51,7 @@ def test_a_short_history_is_helped_by_the_past_of_the_batch_and_a_long_one_needs
 
 def test_a_night_does_not_read_more_than_a_week_again():
     assert chosen(history_rows=3000, cadence_seconds=3600.0, by_period=True).scoring.baseline_points == 168
-    assert chosen(history_rows=3000, cadence_seconds=3600.0).scoring.baseline_points == 4496
+    assert chosen(history_rows=3000, cadence_seconds=3600.0).scoring.baseline_points == 1504
 
 
 def test_few_rows_are_smoothed_over_fewer_points():

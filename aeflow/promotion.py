@@ -30,7 +30,8 @@ class Figures:
     """How a detector did on held-out normal data, on faults planted into it, and on judged flags.
 
     items: held-out items. finite: whether each has a score that is a number, and not all the same.
-    unstable: largest relative difference of scores in other portions.
+    unstable: largest relative difference of scores in other portions. shifted: whether the bulk of the held-out
+    scores lies higher than the calibration's (`numerics.exchangeability`).
     false_flag_share: of the items that would be flagged. promised_share: what the promise allows.
     false_flags: flags on them; most_false_flags: the most that chance brings, were the promise kept; None with
     a false-discovery rate.
@@ -49,13 +50,16 @@ class Figures:
     most_false_flags: int | None = None
     finite: bool = True
     unstable: float = 0.0
+    shifted: bool = False
     seconds_per_item: float | None = None
     auroc_of: Mapping[str, float] = field(default_factory=dict)
     verdict_auroc: float | None = None
 
     @property
     def keeps_promise(self) -> bool:
-        """Whether its flags on normal data are no more than chance brings."""
+        """Whether its flags on normal data are no more than chance brings, and its scores as the calibration's."""
+        if self.shifted:
+            return False
         if self.false_flags is not None and self.most_false_flags is not None:
             return self.false_flags <= self.most_false_flags
         if self.false_flag_share is None or self.promised_share is None:
@@ -184,6 +188,8 @@ def _promise_sentence(challenger: Figures, champion: Figures | None, *, better: 
     )
     if challenger.keeps_promise:
         return f"{told}."
+    if challenger.shifted:
+        told = f"{told}. Its scores there lie higher than those that it was calibrated on"
     if better and champion is not None:
         return f"{told}, and the champion raises {champion.false_flags}."
     return f"{told}: it does not keep the promise."
@@ -214,7 +220,7 @@ def _won(challenger: Figures, champion: Figures, by: Against | None) -> list[str
     if challenger.keeps_promise and not champion.keeps_promise:
         won.append(
             f"It keeps the promise on recent normal data, with {challenger.false_flags} flags where the champion "
-            f"raises {champion.false_flags}."
+            f"raises {champion.false_flags}{' and scores higher than its calibration' if champion.shifted else ''}."
         )
     return won
 

@@ -6,7 +6,7 @@ cool-down.
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -20,22 +20,25 @@ from aeflow.store.retrainings import RetrainingStep, Step, open_retrainings
 from flows.artifacts import show_summary
 from flows.events import RETRAIN_REQUESTED, emit
 from flows.last_nights import read_last_nights
+from flows.recalibrate_detector import recalibrate_detector
 from flows.train_detector import train_detector
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+    from flows.recalibrate_detector import Recalibrated
     from flows.train_detector import TrainedDetector
 
 
 @dataclass(frozen=True)
 class Retrained:
-    """What was decided, and what came of it. trained: None where nothing was."""
+    """What was decided, and what came of it. trained, recalibrated: None where nothing was."""
 
     pipeline: str
     decision: RetrainingDecision
     trained: TrainedDetector | None = None
+    recalibrated: Recalibrated | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Plain values."""
@@ -65,15 +68,17 @@ def retrain_if_needed(
     try:
         with claim(paths.task_claim("retraining"), f"retraining of {pipeline.name}", now=datetime.now(UTC)):
             decision = _decide(config, force=force, reason=reason)
-            trained = None
+            done = Retrained(pipeline.name, decision)
             if decision.outcome == Outcome.RETRAIN:
-                trained = _train(config, paths, decision, progress)
+                done = replace(done, trained=_train(config, paths, decision, progress))
+            elif decision.outcome == Outcome.RECALIBRATE:
+                done = replace(done, recalibrated=_recalibrate(config, paths, decision))
     except AlreadyRunning as error:
         if force:
             raise
-        decision, trained = RetrainingDecision(Outcome.HOLD, (str(error),)), None
-    show_summary(f"retrain-{pipeline.name}", decision.sentence())
-    return Retrained(pipeline.name, decision, trained)
+        done = Retrained(pipeline.name, RetrainingDecision(Outcome.HOLD, (str(error),)))
+    show_summary(f"retrain-{pipeline.name}", done.decision.sentence())
+    return done
 
 
 def decide_only(config: Path) -> RetrainingDecision:
@@ -83,7 +88,8 @@ def decide_only(config: Path) -> RetrainingDecision:
 
 def request_retraining(config: Path) -> RetrainingDecision:
     """Decide after the nightly scoring: a retraining that is due is asked for in the ledger, and where it
-    may begin, an event tells Prefect's automation so. Nothing is trained here."""
+    may begin, an event tells Prefect's automation so. Nothing is trained here; a stale calibration, which takes
+    no more than scoring its batches once, is fitted anew at once."""
     pipeline = load_config(config)
     paths = Paths(home_for(config), pipeline.name)
     decision = _decide(config)
@@ -92,6 +98,9 @@ def request_retraining(config: Path) -> RetrainingDecision:
         if nights.known.asked_at is None:
             _keep(paths, Step.ASKED, decision, batch=nights.last_batch)
         decision = _decide(config)
+    if decision.outcome == Outcome.RECALIBRATE:
+        done = retrain_if_needed(config)
+        return done.decision
     if decision.outcome == Outcome.RETRAIN:
         payload = {"config": str(config.resolve()), "reason": " ".join(decision.reasons)}
         emit(RETRAIN_REQUESTED, pipeline.name, payload)
@@ -131,6 +140,13 @@ def _train(
         raise
     _keep(paths, Step.ENDED, decision, reason=" ".join(trained.decision.reasons), version=trained.version)
     return trained
+
+
+def _recalibrate(config: Path, paths: Paths, decision: RetrainingDecision) -> Recalibrated:
+    done = recalibrate_detector(config, since=decision.since)
+    reasons = " ".join(done.decision.reasons)
+    _keep(paths, Step.RECALIBRATED, decision, reason=reasons, version=done.version)
+    return done
 
 
 def _keep(

@@ -11,6 +11,7 @@ import typer
 from aeflow.cli.arguments import ConfigArgument, JsonOption, open_pipeline
 
 if TYPE_CHECKING:
+    from flows.recalibrate_detector import Recalibrated
     from flows.retrain_if_needed import Retrained
     from flows.train_detector import TrainedDetector
 
@@ -181,6 +182,20 @@ def _print_retraining(done: Retrained) -> None:
         print(f"  {reason}")
     if done.trained is not None:
         _print_training(done.trained)
+    if done.recalibrated is not None:
+        _print_recalibration(done.recalibrated)
+
+
+def _print_recalibration(done: Recalibrated) -> None:
+    from aeflow.data.intake import in_words
+
+    print(
+        f"Detector {done.version} of {done.pipeline}: the champion's network, calibrated on {done.rows} items of "
+        f"{len(done.batches)} batches (set aside: {in_words(done.left_out)})."
+    )
+    for reason in done.decision.reasons:
+        print(f"  {reason}")
+    print("It is the champion now." if done.live else "It is registered as challenger; the champion stays.")
 
 
 def _print_training(done: TrainedDetector) -> None:

@@ -31,6 +31,6 @@ class Retraining(Section):
     history_batches: int | None = Field(default=None, ge=1)
     """A retraining learns from the last so many batches that were published, or made the history. None: as
     many as `history` chooses."""
-    max_cut_share: float = Field(default=0.5, gt=0, le=1)
+    max_cut_share: float = Field(default=0.9, gt=0, le=1)
     """Where more than this share of the batches since a change is flagged, people have to say by verdicts
     which of it is normal before anything is learnt from it."""

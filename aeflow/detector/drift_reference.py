@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
+from aeflow.data.series import SeriesInputs
+from aeflow.data.splits import CALIBRATION
 from aeflow.detector.image_fitting import ImageHistory
 from aeflow.detector.image_scores import ImageArrays, as_unit, portion_of
 from aeflow.detector.series_scores import SeriesNormal, Windows, network_input
@@ -28,8 +30,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from aeflow.config import PipelineConfig
-    from aeflow.data.series import SeriesInputs
+    from aeflow.detector.detector import Detector
     from aeflow.detector.series_fitting import SeriesHistory
     from aeflow.models.autoencoder import Autoencoder
 
@@ -68,30 +69,27 @@ class DriftReference:
     """See the module.
 
     quantities: `(F,)` names. scale: of images' quantities; None for series, whose scale is that of the scores.
+    leads: of series, the share of held-out readings in which each channel has the largest error, `(F,)`; even
+    shares where nothing was held out, None for images.
     inputs: profile `(E + 1, F)`. directions, codes: profile `(2, K)`; None for a model without usable codes.
     """
 
     quantities: tuple[str, ...]
     scale: RobustScale | None
+    leads: NDArray[np.float64] | None
     inputs: Profile
     directions: CodeDirections | None
     codes: Profile | None
 
 
 def learn_drift_reference(
-    config: PipelineConfig,
-    network: Autoencoder,
-    normal: object,
-    history: SeriesHistory | ImageHistory,
-    *,
-    items_per_batch: float,
-    device: torch.device,
+    detector: Detector, history: SeriesHistory | ImageHistory, *, items_per_batch: float, device: torch.device
 ) -> DriftReference:
     """The reference of a history, over all of its parts: what is looked at is the data, not the fit."""
+    detector.network.to(device)
     if isinstance(history, ImageHistory):
-        return _of_images(config, network, history, items_per_batch, device)
-    assert isinstance(normal, SeriesNormal)
-    return _of_series(config, network, normal, history, items_per_batch, device)
+        return _of_images(detector, history, items_per_batch, device)
+    return _of_series(detector, history, items_per_batch, device)
 
 
 def image_quantities(
@@ -136,13 +134,10 @@ def array_codes(network: Autoencoder, pixels: ImageArrays, device: torch.device)
 
 
 def _of_series(
-    config: PipelineConfig,
-    network: Autoencoder,
-    normal: SeriesNormal,
-    history: SeriesHistory,
-    items_per_batch: float,
-    device: torch.device,
+    detector: Detector, history: SeriesHistory, items_per_batch: float, device: torch.device
 ) -> DriftReference:
+    normal, config = detector.normal, detector.config
+    assert isinstance(normal, SeriesNormal)
     grid, entities = history.grid, len(normal.entities)
     scaled = normal.scale.apply(grid.values, grid.entity)
     rows = np.flatnonzero(grid.has_row)
@@ -150,34 +145,62 @@ def _of_series(
     block = _blocks_of_entities(grid.entity, grid.has_row, items_per_batch / max(entities, 1))
     values = np.where(grid.observed[looked_at], scaled[looked_at], np.nan)
     inputs = learn_profile(values, grid.entity[looked_at], block[looked_at], n_entities=entities)
-    if isinstance(network, NetworkBank):  # codes of several networks have no direction in common
-        return DriftReference(config.channels, None, inputs, None, None)
+    leads = _usual_leads(detector, history, device)
+    if isinstance(detector.network, NetworkBank):  # codes of several networks have no direction in common
+        return DriftReference(config.channels, None, leads, inputs, None, None)
     window = config.item_shape[0]
     ends = grid.window_ends(window, part=np.ones(len(grid.values), dtype=bool), inside=False)
     ends = ends[spread_over(ends, ends.size / (2 * CODED_ITEMS))]
-    codes = _encode_ends(network, network_input(network, scaled), grid.observed, ends, window, device)
+    shown = network_input(detector.network, scaled)
+    codes = _encode_ends(detector.network, shown, grid.observed, ends, window, device)
     directions, of_codes = _learn_codes(codes, block[ends])
-    return DriftReference(config.channels, None, inputs, directions, of_codes)
+    return DriftReference(config.channels, None, leads, inputs, directions, of_codes)
+
+
+def _usual_leads(detector: Detector, history: SeriesHistory, device: torch.device) -> NDArray[np.float64]:
+    """How often each channel has the largest error in the calibration part, of some entities where they are
+    many."""
+    grid, channels = history.grid, len(detector.config.channels)
+    window = detector.config.item_shape[0]
+    ends = grid.window_ends(window, part=history.part == CALIBRATION, inside=False)
+    ends = ends[grid.entity[ends] % -(-max(ends.size, 1) // SAMPLED_ITEMS) == 0]
+    if not ends.size:
+        return np.full(channels, 1 / channels)
+    nothing = np.empty(0, dtype=np.int64)
+    inputs = SeriesInputs(
+        entities=grid.entities,
+        window=window,
+        values=grid.values,
+        observed=grid.observed,
+        grid_entity=grid.entity,
+        grid_slot=grid.slot,
+        ends=ends,
+        row_window=nothing,
+        row_entity=nothing.astype(np.int32),
+        row_time_us=nothing,
+        row_slot=nothing,
+        row_values=np.empty((0, channels), dtype=np.float32),
+    )
+    chunk = detector.config.compute.chunk_items
+    found = detector.score_series(inputs, device=device, chunk_items=chunk).contributions
+    first = np.nan_to_num(found, nan=-np.inf).argmax(axis=1)
+    return np.asarray(np.bincount(first, minlength=channels) / first.size)
 
 
 def _of_images(
-    config: PipelineConfig,
-    network: Autoencoder,
-    history: ImageHistory,
-    items_per_batch: float,
-    device: torch.device,
+    detector: Detector, history: ImageHistory, items_per_batch: float, device: torch.device
 ) -> DriftReference:
     number = np.arange(len(history.pixels))
     looked_at = number[spread_over(number, one_in(number.size, 1) / 10)]
-    names, raw = image_quantities(history.pixels[looked_at], config.channels)
+    names, raw = image_quantities(history.pixels[looked_at], detector.config.channels)
     nobody = np.zeros(len(raw), dtype=np.int64)
     scale = fit_robust_scale(raw, nobody, 1)
     block = _blocks_of_images(history, items_per_batch)
     inputs = learn_profile(scale.apply(raw, nobody), nobody, block[looked_at], n_entities=1)
     coded = number[spread_over(number, number.size / (2 * CODED_ITEMS))]
-    codes = array_codes(network, history.pixels[coded], device)
+    codes = array_codes(detector.network, history.pixels[coded], device)
     directions, of_codes = _learn_codes(codes, block[coded])
-    return DriftReference(names, scale, inputs, directions, of_codes)
+    return DriftReference(names, scale, None, inputs, directions, of_codes)
 
 
 def _learn_codes(

@@ -21,6 +21,8 @@ def drift_arrays(reference: DriftReference) -> dict[str, NDArray[Any]]:
     arrays = _profile_arrays("inputs", reference.inputs)
     if reference.scale is not None:
         arrays |= {"scale.center": reference.scale.center, "scale.scale": reference.scale.scale}
+    if reference.leads is not None:
+        arrays["leads"] = reference.leads
     if reference.directions is not None and reference.codes is not None:
         along = reference.directions
         arrays |= _profile_arrays("codes", reference.codes) | {
@@ -39,6 +41,7 @@ def drift_from(quantities: Sequence[str], arrays: Mapping[str, NDArray[Any]]) ->
     return DriftReference(
         quantities=tuple(quantities),
         scale=_scale(arrays, "scale") if "scale.center" in arrays else None,
+        leads=arrays.get("leads"),
         inputs=_profile(arrays, "inputs"),
         directions=CodeDirections(
             arrays["directions.chosen"],

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -151,16 +151,6 @@ def fit(
         chunk_items=config.compute.chunk_items,
     )
     code_space = fit_code_space(codes, member, count)
-    drift = None
-    if with_drift:
-        drift = learn_drift_reference(
-            config,
-            found.network,
-            found.normal,
-            data.history,
-            items_per_batch=data.items_per_batch,
-            device=device,
-        )
     detector = Detector(
         config=config,
         network=found.network,
@@ -172,8 +162,12 @@ def fit(
         fitted_on=data.fitted_on,
         code_space=code_space,
         exemplars=choose_exemplars(data.history, usual, code_space.signatures(codes, member)),
-        drift=drift,
     )
+    if with_drift:
+        drift = learn_drift_reference(
+            detector, data.history, items_per_batch=data.items_per_batch, device=device
+        )
+        detector = replace(detector, drift=drift)
     return Fitted(detector, found.training, found.calibration_scores, found.test_scores, found.samples)
 
 

@@ -20,6 +20,7 @@ from aeflow.detector.image_fitting import ImageHistory, best_of_items
 from aeflow.detector.image_scores import as_unit
 from aeflow.detector.series_scores import SeriesNormal
 from aeflow.numerics.events import merge_flagged
+from aeflow.numerics.exchangeability import BulkCounts, find_drift
 from aeflow.numerics.metrics import auroc
 from aeflow.numerics.paired import auroc_differences, difference_of, share_differences
 from aeflow.numerics.planting import ImageFault, SeriesFault, plant_in_images, plant_in_series
@@ -69,6 +70,7 @@ class Trial:
     promised_share: float
     planted: Mapping[str, Planted]
     unstable: float
+    shifted: bool
     seconds_per_item: float | None
     in_time: bool
 
@@ -79,7 +81,10 @@ class Trial:
         told = {kind: p for kind, p in self.planted.items() if _scores(p).size}
         measured = clean.size > 0 and bool(told)
         of_kind = {kind: _auroc(clean, _scores(p)) for kind, p in told.items()} if measured else {}
-        finite = bool(np.isfinite(clean).all()) and (clean.size < 2 or float(np.ptp(clean)) > 0)
+        # A few items may have no score, since nothing was observed of them: most of them must.
+        finite = self.clean.size == 0 or bool(
+            scored.mean() > 0.5 and np.isfinite(clean).all() and (clean.size == 1 or float(np.ptp(clean)) > 0)
+        )
         return Figures(
             items=int(clean.size),
             false_flag_share=float(self.flagged.mean()) if measured else None,
@@ -92,6 +97,7 @@ class Trial:
             most_false_flags=self.most_flags if measured else None,
             finite=finite,
             unstable=self.unstable,
+            shifted=self.shifted,
             seconds_per_item=self.seconds_per_item,
             auroc_of=of_kind,
             verdict_auroc=verdict_auroc,
@@ -124,6 +130,12 @@ def compare(one: Trial, other: Trial, *, seed: int) -> Against:
         planted=difference_of(np.mean(draws, axis=0)),
         found=difference_of(share_differences((found[0], found[1]), seed=seed)),
     )
+
+
+def _shifted(detector: Detector, p_values: NDArray[np.float64]) -> bool:
+    bulk = BulkCounts()
+    bulk.add(p_values)
+    return find_drift(bulk, detector.calibration.normal, {}).moved
 
 
 def _both(
@@ -183,6 +195,7 @@ def _try_images(detector: Detector, history: ImageHistory, seed: int, device: to
         promised_share=float(calibration.alpha),
         planted=planted,
         unstable=unstable,
+        shifted=_shifted(detector, p_clean),
         seconds_per_item=spent / clean.size if clean.size else None,
         in_time=False,
     )
@@ -291,6 +304,7 @@ def _try_series(detector: Detector, history: SeriesHistory, seed: int, device: t
         promised_share=float(calibration.alpha),
         planted={kind: _joined(detector, p_values, parts) for kind, parts in faults.items()},
         unstable=unstable,
+        shifted=_shifted(detector, p_values),
         seconds_per_item=spent / scores.size if scores.size else None,
         in_time=True,
     )

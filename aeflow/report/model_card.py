@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from aeflow.data.intake import Intake
+    from aeflow.detector import Detector
     from aeflow.detector.fitting import Fitted
     from aeflow.promotion import Decision, Figures
 
@@ -49,6 +50,34 @@ def model_card(
         f"| items | {figures.items} | {baseline.items} |",
         f"| flagged | {_share(figures.false_flag_share)} | {_share(baseline.false_flag_share)} |",
         f"| AUROC of planted faults | {_number(figures.planted_auroc)} | {_number(baseline.planted_auroc)} |",
+        "",
+        *decision.reasons,
+        "",
+    ]
+    return "\n".join(lines)
+
+
+def recalibration_card(
+    pipeline: str,
+    of_version: int,
+    intake: Intake,
+    batches: Sequence[str],
+    detector: Detector,
+    decision: Decision,
+) -> str:
+    """The card of a version that has the weights of another, and a calibration of its own."""
+    calibration = detector.calibration
+    lines = [
+        f"# {pipeline}: version {of_version} calibrated anew",
+        "",
+        f"- The network, the scaling and so every score are those of version {of_version}",
+        (
+            f"- Calibrated on {intake.valid:,} items of {len(batches)} batches ({', '.join(batches[:_SHOWN_BATCHES])}); "
+            f"{intake.rows_in - intake.valid:,} set aside ({in_words(intake.quarantined)})"
+        ),
+        f"- Digest of them: {intake.digest}",
+        f"- {calibration.n:,} calibration scores, rule {calibration.rule}",
+        *([f"- Note: {calibration.note}"] if calibration.note else []),
         "",
         *decision.reasons,
         "",

@@ -13,6 +13,9 @@ if TYPE_CHECKING:
     from aeflow.report.summary import MovedQuantity, Summary
 
 
+_SEVERE = 90.0
+
+
 def night_of(summary: Summary, *, true_flags: int = 0, false_flags: int = 0) -> Night:
     """What the decision needs of a batch; true_flags, false_flags: what people said of its flags."""
     promise, drift = summary.promise, summary.drift
@@ -37,6 +40,8 @@ def night_of(summary: Summary, *, true_flags: int = 0, false_flags: int = 0) -> 
         grades=tuple((g.channel, g.grade, g.cause) for g in summary.grades if g.grade != "HIGH"),
         true_flags=true_flags,
         false_flags=false_flags,
+        severe_flags=sum(flag.severity >= _SEVERE for flag in summary.top_flags),
+        most_flags=None if promise.flags_by_chance is None else promise.flags_by_chance[1],
     )
 
 

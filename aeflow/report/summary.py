@@ -101,6 +101,8 @@ class MovedQuantity(Stored):
     """In how many it moved; 0: in none."""
     leads: float | None = None
     """Series: the share of readings in which the channel has the largest error; None for directions."""
+    usual_leads: float | None = None
+    """The same in the history."""
 
 
 class DriftSection(Stored):

@@ -20,10 +20,14 @@ if TYPE_CHECKING:
 
 FEW_SHARE = 0.25
 """Up to a quarter of the channels or of the entities are few: what is wrong with them is theirs."""
-LEADS_TIMES = 2.0
-"""A channel that leads the error this many times as often as its even share is what the model minds."""
-BURST_CHANCE = 1e-4
-"""More flags than chance brings in one of ten thousand batches are a burst."""
+FEW_CHANNELS = 3
+"""More channels than these are never few: one sensor feeds one channel, or two or three that are made of it."""
+LEADS_SHARE = 0.5
+"""A channel that has the largest error in more than half of the readings ..."""
+LEADS_TIMES = 1.5
+"""... and this many times as often as it used to, is what the model minds."""
+BURST_CHANCE = 1e-3
+"""More flags than chance brings in one of a thousand batches are a burst."""
 BURST_SHARE = 0.05
 """So large a share of flagged items is a burst, however few flags they make."""
 FEWEST_FLAGS, FEWEST_ITEMS = 3, 10
@@ -118,7 +122,7 @@ def _wear(nights: Sequence[Night]) -> Judgement | None:
         for number, shift in enumerate(drifts[-1].inputs)
         if shift.moved and _is_trend([d.inputs[number].median for d in drifts])
     ]
-    if not trending or len(trending) > _few(channels):
+    if not trending or len(trending) > _few_channels(channels):
         return None
     others = " and the other channels did not," if channels > len(trending) else ""
     first = whole[0].batch
@@ -141,37 +145,44 @@ def _is_trend(medians: Sequence[float]) -> bool:
 
 
 def _sensor_moved(nights: Sequence[Night]) -> Judgement | None:
-    """Few channels of few entities moved in a step, and it is they that the model does not expect."""
+    """It is few channels of few entities that the model does not expect, and they changed in a step."""
     night = nights[-1]
     if night.drift is None or len(night.drift.inputs) < 3:
         return None
-    moved = _moved(night)
     channels = len(night.drift.inputs)
-    if (
-        not moved
-        or len(moved) > _few(channels)
-        or any(s.entities > _few(night.drift.entities) for s in moved)
-    ):
+    moved = _moved(night)
+    if len(moved) > _few_channels(channels) or any(s.entities > _few(night.drift.entities) for s in moved):
         return None
-    leading = [s for s in moved if s.leads is not None and s.leads >= LEADS_TIMES / channels]
-    if not leading:
+    leading = [s for s in (moved if night.errors is None else night.drift.inputs) if _leads(s)]
+    if not leading or (_few_entities(night) == "" and night.drift.entities > 1 and not moved):
         return None
     worst = max(leading, key=lambda s: s.leads or 0.0)
+    told = _listed([s.name for s in moved]) if moved else "no channel by itself"
     others = channels - len(moved)
     return Judgement(
         Outcome.SENSOR_FAULT,
         (
             (
-                f"Batch {night.batch}: {_listed([s.name for s in moved])} moved (by {worst.median:+.1f} robust units in "
-                f"the middle, distance {worst.ks:.2f}), and the other {others} channels did not follow."
+                f"Batch {night.batch}: {told} moved ({worst.name} by {worst.median:+.1f} robust units in the middle, "
+                f"distance {worst.ks:.2f}), and the other {others} channels did not follow."
             ),
             (
-                f"{worst.name} has the largest error in {worst.leads or 0:.0%} of the readings; {1 / channels:.0%} would "
-                "be even. Look at its gain, zero and cabling. Nothing is learnt from it."
+                f"{worst.name} has the largest error in {worst.leads or 0:.0%} of the readings; "
+                f"{worst.usual_leads or 0:.0%} is usual. Look at its gain, zero and cabling. Nothing is learnt from it."
             ),
         ),
-        _first(nights, lambda n: any(s.name == worst.name for s in _moved(n))),
+        _first(
+            nights,
+            lambda n: any(s.name == worst.name and _leads(s) for s in n.drift.inputs) if n.drift else False,
+        ),
     )
+
+
+def _leads(shift: Shift) -> bool:
+    """Whether a channel has the largest error in most readings, and far more often than it used to."""
+    if shift.leads is None:
+        return False
+    return shift.leads >= max(LEADS_SHARE, LEADS_TIMES * (shift.usual_leads or 0.0))
 
 
 def _change(nights: Sequence[Night], rule: Retraining) -> Judgement | None:
@@ -299,7 +310,7 @@ def _broad(night: Night) -> bool:
         return False
     moved = _moved(night)
     channels, entities = len(night.drift.inputs), night.drift.entities
-    wide = len(moved) > _few(channels) or channels < 3
+    wide = len(moved) > _few_channels(channels) or channels < 3
     return bool(
         (moved and (wide or any(s.entities > _few(entities) for s in moved)))
         or any(s.moved for s in night.drift.latent)
@@ -307,8 +318,10 @@ def _broad(night: Night) -> bool:
 
 
 def _bursts(night: Night) -> bool:
-    """Whether there are more flags than chance brings."""
+    """Whether there are more flags than chance brings, or several of a severity that it never does."""
     if night.flagged_share >= BURST_SHARE and night.flagged_items >= FEWEST_ITEMS:
+        return True
+    if night.severe_flags >= FEWEST_FLAGS and night.most_flags is not None and night.flags > night.most_flags:
         return True
     if night.expected_flags is None or night.flags < FEWEST_FLAGS:
         return False
@@ -352,6 +365,10 @@ def _run(nights: Sequence[Night], holds: Callable[[Night], bool]) -> list[Night]
 def _first(nights: Sequence[Night], holds: Callable[[Night], bool]) -> str | None:
     run = _run(nights, holds)
     return run[0].batch if run else None
+
+
+def _few_channels(number: int) -> int:
+    return min(FEW_CHANNELS, _few(number))
 
 
 def _few(number: int) -> int:

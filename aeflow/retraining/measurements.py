@@ -28,8 +28,8 @@ class Shift:
 
     p_value: adjusted for all channels and entities that were tested.
     entities: in how many it has moved; the figures are those of the one in which it moved most.
-    leads: of the readings of that entity, the share in which this channel has the largest error; None where
-        the quantity is no channel.
+    leads: of the readings of that entity, the share in which this channel has the largest error; usual_leads:
+        the same in the history. None where the quantity is no channel.
     """
 
     name: str
@@ -40,6 +40,7 @@ class Shift:
     p_value: float
     entities: int
     leads: float | None = None
+    usual_leads: float | None = None
 
     @property
     def moved(self) -> bool:
@@ -84,6 +85,8 @@ class Night:
     drift: None where its detector measured none. errors: None where the scores are as the calibration's.
     grades: of the channels that are not healthy: (channel, MEDIUM or LOW, cause).
     true_flags, false_flags: of its flags, how many people found abnormal, and normal.
+    severe_flags: of its flags, those of severity 90 or more, which chance does not bring; at most twenty are counted.
+    most_flags: up to so many are brought by chance with 95 % probability; None with a false-discovery rate.
     """
 
     batch: str
@@ -96,6 +99,8 @@ class Night:
     grades: tuple[tuple[str, str, str], ...] = ()
     true_flags: int = 0
     false_flags: int = 0
+    severe_flags: int = 0
+    most_flags: int | None = None
 
     @property
     def flagged_share(self) -> float:

@@ -22,15 +22,21 @@ if TYPE_CHECKING:
     from aeflow.store.paths import Paths
     from aeflow.store.verdicts import Verdict
 
-_COLUMNS = ["flag_id", "entity", "item", "sha256", "start", "end", "suppressed"]
+_COLUMNS = ["flag_id", "entity", "item", "sha256", "start", "end", "severity", "suppressed"]
 
 
 def left_out_of_training(
-    config: PipelineConfig, paths: Paths, said: Sequence[Verdict], batches: Sequence[str]
+    config: PipelineConfig,
+    paths: Paths,
+    said: Sequence[Verdict],
+    batches: Sequence[str],
+    *,
+    least_severity: float = 0.0,
 ) -> LeftOut:
     """What nothing is to be learnt from of the history that `batches` make up: events and images that were
     called true, and flagged ones that nobody called false. False flags, and those that are suppressed since
-    they are like one, are learnt from.
+    they are like one, are learnt from. least_severity: so are flags that nobody has judged below this severity: a
+    calibration without every score beyond its cut could never raise it.
 
     Rows without a time of their own are numbered on from batch to batch, so that in a history of several
     batches the events of their reports cannot be found again: nothing is left out there.
@@ -50,7 +56,8 @@ def left_out_of_training(
     for batch in batches:
         for row in _flags(paths.report(batch)):
             rows.setdefault(row["flag_id"], row)
-            reasons.setdefault(row["flag_id"], None if row.get("suppressed") else FLAGGED)
+            kept = row.get("suppressed") or (row.get("severity") or 0.0) < least_severity
+            reasons.setdefault(row["flag_id"], None if kept else FLAGGED)
     out = [(rows[flag_id], reason) for flag_id, reason in reasons.items() if reason is not None]
     if config.kind == "images":
         # The same picture may be called true in one batch and stand unreviewed in another.

@@ -5,6 +5,7 @@ What is looked at of a batch depends on the numbers of its rows alone, so that c
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -94,7 +95,9 @@ class DriftMeter:
         row = np.zeros(1, dtype=np.int64)
         new = 0
         if isinstance(normal, SeriesNormal):
-            row = normal.codes(names)
+            # Not `normal.codes`, which serves new entities of a cohort with the cohort's row.
+            known = {name: code for code, name in enumerate(normal.entities)}
+            row = np.array([known.get(name, -1) for name in names], dtype=np.int64)
             new = int((row < 0).sum())
             self._inputs.widen(len(names))
             self._count_leads(np.arange(len(names)), None)
@@ -117,10 +120,13 @@ class DriftMeter:
     ) -> Shift:
         """Of the entity in which a quantity moved most."""
         worst = int(np.lexsort((-np.nan_to_num(shifts.ks[:, q]), np.nan_to_num(p_value[:, q], nan=1.0)))[0])
-        leads = None
-        if self._leads.shape[0]:
-            leads = float(self._leads[worst, q] / max(int(self._leads[worst].sum()), 1))
-        return _shift_of(name, shifts, p_value, (worst, q), int(moved.sum()), leads)
+        assert self._reference is not None
+        found = _shift_of(name, shifts, p_value, (worst, q), int(moved.sum()))
+        if self._reference.leads is None or not self._leads.shape[0]:
+            return found
+        leads = self._leads[worst, q] / max(int(self._leads[worst].sum()), 1)
+        usual = float(self._reference.leads[q])
+        return replace(found, leads=round(float(leads), 4), usual_leads=round(usual, 4))
 
     def _latent(self, reference: DriftReference) -> tuple[Shift, ...]:
         if reference.codes is None or not self._codes.counts.shape[0]:
@@ -129,7 +135,7 @@ class DriftMeter:
         p_value = adjusted_p_values(shifts.p_value[0])[np.newaxis]
         moved = is_moved(p_value, shifts.ks)
         return tuple(
-            _shift_of(f"direction {k + 1}", shifts, p_value, (0, k), int(moved[0, k]), None)
+            _shift_of(f"direction {k + 1}", shifts, p_value, (0, k), int(moved[0, k]))
             for k in range(p_value.size)
         )
 
@@ -155,7 +161,6 @@ def _shift_of(
     p_value: NDArray[np.float64],
     place: tuple[int, int],
     entities: int,
-    leads: float | None,
 ) -> Shift:
     """Rounded: what lies beyond four digits is no finding, and hangs on the machine's arithmetic."""
 
@@ -170,5 +175,4 @@ def _shift_of(
         median=digits(shifts.median[place]),
         p_value=float(f"{np.nan_to_num(p_value[place], nan=1.0):.3g}"),
         entities=entities,
-        leads=None if leads is None else round(leads, 4),
     )

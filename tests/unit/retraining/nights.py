@@ -38,7 +38,10 @@ def with_channels(count: int, median=1.5, leads=None, **changed) -> Drift:
     """The first `count` channels moved."""
     names = CHANNELS[:count]
     inputs = tuple(
-        moved(c, median, leads=leads or 1 / 8) if c in names else unmoved(c, leads=1 / 8) for c in CHANNELS
+        moved(c, median, leads=leads or 1 / 8, usual_leads=1 / 8)
+        if c in names
+        else unmoved(c, leads=1 / 8, usual_leads=1 / 8)
+        for c in CHANNELS
     )
     return still(inputs=inputs, moved_entities=1, **changed)
 

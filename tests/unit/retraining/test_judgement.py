@@ -55,7 +55,7 @@ def test_errors_alone_that_rise_for_good_want_a_new_calibration():
 
 
 def test_what_is_mostly_flagged_is_not_learnt_before_people_have_spoken():
-    nights = [quiet(n, errors=RISEN, drift=with_channels(6), flagged_items=700, flags=9) for n in (1, 2, 3)]
+    nights = [quiet(n, errors=RISEN, drift=with_channels(6), flagged_items=950, flags=9) for n in (1, 2, 3)]
     found = judge(*nights)
     assert found.outcome == Outcome.HOLD
     assert "say by verdicts" in found.reasons[0]
@@ -102,11 +102,26 @@ def test_one_step_is_no_wear_however_it_wavers_before():
     assert found.outcome == Outcome.SENSOR_FAULT
 
 
-@pytest.mark.parametrize("burst", [{"flags": 12}, {"flags": 2, "flagged_items": 90}])
+@pytest.mark.parametrize(
+    "burst",
+    [
+        {"flags": 12},
+        {"flags": 2, "flagged_items": 90},
+        {"flags": 5, "severe_flags": 4, "most_flags": 4},
+    ],
+)
 def test_a_burst_of_flags_in_data_as_ever_is_an_incident(burst):
     found = judge(quiet(1), quiet(2, **burst))
     assert found.outcome == Outcome.INCIDENT
     assert "never learnt from" in found.reasons[0]
+
+
+@pytest.mark.parametrize(
+    "ordinary",
+    [{"flags": 5, "severe_flags": 1, "most_flags": 4}, {"flags": 4, "severe_flags": 4, "most_flags": 4}],
+)
+def test_some_flags_more_are_no_burst(ordinary):
+    assert judge(quiet(1), quiet(2, **ordinary)).outcome == Outcome.OK
 
 
 def test_a_burst_that_stays_needs_a_word_of_people_and_takes_it_either_way():

@@ -9,20 +9,14 @@ import pytest
 import torch
 
 from aeflow import detector as detectors
-from aeflow.config import Compute, PipelineConfig
+from aeflow.config import Compute
 from aeflow.data.take_in import take_in, take_in_training
 from aeflow.detector.fitting import fit, prepare
 from aeflow.scoring import score_batch
+from tests.unit.scoring.plant import CHANNELS, ROWS, machine, pipeline, write_rows
 
 CPU = torch.device("cpu")
-CHANNELS = ("flow", "pressure", "heat", "load")
-DAYS, ROWS = 14, 144
-
-
-def machine(generator, days):
-    """Four channels that follow one load, `(days * ROWS, 4)`."""
-    load = np.sin(np.arange(days * ROWS) * 2 * np.pi / ROWS) + generator.normal(0, 0.3, days * ROWS)
-    return np.stack([load * s + generator.normal(0, 0.1, load.size) for s in (1, 2, 0.5, 3)], axis=1)
+DAYS = 14
 
 
 @pytest.fixture(scope="module")
@@ -30,36 +24,10 @@ def plant(tmp_path_factory):
     """Two machines; the flow of one reads twice as much on the last day, and on the day before a third came."""
     folder = tmp_path_factory.mktemp("plant")
     generator = np.random.default_rng(0)
-    lines = ["time,machine," + ",".join(CHANNELS)]
-    for name in ("a", "b", "c"):
-        values = machine(generator, DAYS)
-        if name == "a":
-            values[-ROWS:, 0] *= 2
-        for row, reading in enumerate(values):
-            day, step = divmod(row, ROWS)
-            if name == "c" and day < DAYS - 2:
-                continue
-            minutes = step * 10
-            time = f"2026-01-{day + 1:02d}T{minutes // 60:02d}:{minutes % 60:02d}:00"
-            lines.append(f"{time},{name}," + ",".join(f"{v:.4f}" for v in reading))
-    (folder / "data.csv").write_text("\n".join(lines) + "\n", encoding="utf-8")
-    config = PipelineConfig.model_validate(
-        {
-            "name": "plant",
-            "source": {
-                "kind": "table",
-                "path": "data.csv",
-                "time_column": "time",
-                "entity_column": "machine",
-                "channels": CHANNELS,
-            },
-            "batch": {"by": "period"},
-            "history": {"last": "2026-01-11"},
-            "prepare": {"kind": "series", "cadence_seconds": 600, "window_points": 6},
-            "model": {"family": "pca"},
-            "calibration": {"false_flags_per_batch": 1},
-        }
-    ).at(folder)
+    machines = {name: machine(generator, DAYS) for name in ("a", "b", "new")}
+    machines["a"][-ROWS:, 0] *= 2
+    write_rows(folder / "data.csv", machines, skip=DAYS - 2)
+    config = pipeline(folder, last=11)
     data = prepare(config, take_in_training(config, folder / "history"), batches=[f"d{i}" for i in range(11)])
     return config, fit(config, config.model, data, device=CPU).detector
 

@@ -1,0 +1,171 @@
+"""The calibration of a detector fitted anew to recent data; its weights and its scores stay as they are.
+
+Nothing of the data trained it, so all of them may calibrate but for a part that is kept to try the result on.
+
+Legend: N items, L grid points.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pyarrow.parquet as pq
+
+from aeflow.config import SeriesPrepare
+from aeflow.data.image_intake import items_path
+from aeflow.data.series import SeriesInputs, history_grid
+from aeflow.data.splits import CALIBRATION, TEST, split_time, stretches
+from aeflow.detector import image_fitting
+from aeflow.detector.detector import Detector, FittedOn, fingerprint
+from aeflow.detector.image_fitting import ImageHistory, best_of_items, fit_calibration_of_images
+from aeflow.detector.series_fitting import SeriesHistory, fit_calibrations
+from aeflow.detector.series_scores import SeriesNormal
+from aeflow.exceptions import DetectorError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import torch
+    from numpy.typing import NDArray
+
+    from aeflow.config import PipelineConfig
+    from aeflow.data.intake import Intake
+    from aeflow.detector.fitting import History
+
+
+def recalibrate(
+    detector: Detector,
+    config: PipelineConfig,
+    intake: Intake,
+    batches: Sequence[str],
+    *,
+    device: torch.device,
+) -> tuple[Detector, History]:
+    """The detector with calibrations fitted to the staged `batches`, and those as a history whose test part
+    calibrated nothing.
+
+    Args:
+        detector: the one to recalibrate.
+        config: the pipeline's; its promise and `split` hold.
+        intake: the batches, staged as one.
+        batches: their ids.
+        device: to score on.
+
+    Raises:
+        DetectorError: too little of them can be scored.
+    """
+    detector.network.to(device)
+    items_per_batch = config.calibration.items_per_batch or max(1.0, intake.valid / len(batches))
+    if config.kind == "images":
+        return _of_images(detector, config, intake, batches, items_per_batch, device)
+    return _of_series(detector, config, intake, batches, items_per_batch, device)
+
+
+def _of_series(
+    detector: Detector,
+    config: PipelineConfig,
+    intake: Intake,
+    batches: Sequence[str],
+    items_per_batch: float,
+    device: torch.device,
+) -> tuple[Detector, History]:
+    normal, prepare = detector.normal, config.prepare
+    assert isinstance(normal, SeriesNormal)
+    assert isinstance(prepare, SeriesPrepare)
+    grid = history_grid(intake.rows_path, prepare, normal.cadences, len(config.channels))
+    block = stretches(grid.entity, grid.has_row, config.split.stretches)
+    history = SeriesHistory(grid, split_time(block, config.split, counted=grid.has_row), normal.cadences)
+    every = grid.window_ends(prepare.window_points, part=np.ones(len(grid.values), dtype=bool), inside=False)
+    score = _scores(detector, history, every, device)
+    calibrates = (history.part[every] != TEST) & np.isfinite(score)
+    _expect_some(config, int(calibrates.sum()))
+    at = every[calibrates]
+    calibration, own, of_cohorts = fit_calibrations(
+        config, score[calibrates], items_per_batch, grid.entities, grid.entity[at], grid.slot[at]
+    )
+    fitted = detector.fitted_on
+    used = history.part != TEST
+    until = dict(fitted.until_us)
+    for code, name in enumerate(grid.entities):
+        mine = used & (grid.entity == code)
+        if mine.any():
+            until[name] = max(until.get(name, -(2**62)), int(grid.time_us[mine].max()))
+    return _with(
+        detector,
+        replace(fitted, until_us=until),
+        batches,
+        calibration=calibration,
+        entity_calibrations=own,
+        cohort_calibrations=of_cohorts,
+    ), history
+
+
+def _of_images(
+    detector: Detector,
+    config: PipelineConfig,
+    intake: Intake,
+    batches: Sequence[str],
+    items_per_batch: float,
+    device: torch.device,
+) -> tuple[Detector, History]:
+    history: ImageHistory = image_fitting.prepare_history(config, intake)
+    chosen = history.part != TEST
+    _expect_some(config, int(chosen.sum()))
+    item = history.item[chosen]
+    found = detector.score_images(
+        history.pixels[chosen], device=device, chunk_items=config.compute.chunk_items
+    )
+    items = np.unique(item)
+    scores = best_of_items(found.score, item)
+    # Whatever a part is called here, all but the test part calibrate.
+    calibrating = replace(history, part=np.where(chosen, np.int8(CALIBRATION), np.int8(TEST)))
+    calibration = fit_calibration_of_images(config, scores, calibrating, items_per_batch)
+    fitted = detector.fitted_on
+    digests = pq.read_table(items_path(intake), columns=["sha256"])["sha256"].to_pylist()
+    seen = np.array([fingerprint(digests[i]) for i in items], dtype=np.uint64)
+    groups = np.array(
+        [fingerprint(g) for i in items if (g := history.groups[i]) is not None], dtype=np.uint64
+    )
+    fitted = replace(
+        fitted,
+        items=np.unique(np.concatenate([fitted.items, seen])),
+        groups=np.unique(np.concatenate([fitted.groups, groups])),
+    )
+    return _with(detector, fitted, batches, calibration=calibration), history
+
+
+def _with(detector: Detector, fitted: FittedOn, batches: Sequence[str], **calibrations: object) -> Detector:
+    known = tuple(dict.fromkeys([*fitted.batches, *batches]))
+    return replace(detector, fitted_on=replace(fitted, batches=known), **calibrations)  # type: ignore[arg-type]
+
+
+def _expect_some(config: PipelineConfig, items: int) -> None:
+    if not items:
+        raise DetectorError(
+            "none of the recent batches holds an item that can calibrate",
+            where=f"pipeline {config.name}",
+            remedy="Look at what was set aside and flagged, or train anew: aeflow retrain --force",
+        )
+
+
+def _scores(
+    detector: Detector, history: SeriesHistory, ends: NDArray[np.int64], device: torch.device
+) -> NDArray[np.float32]:
+    grid, nothing = history.grid, np.empty(0, dtype=np.int64)
+    inputs = SeriesInputs(
+        entities=grid.entities,
+        window=detector.network.item_shape[0],
+        values=grid.values,
+        observed=grid.observed,
+        grid_entity=grid.entity,
+        grid_slot=grid.slot,
+        ends=ends,
+        row_window=nothing,
+        row_entity=nothing.astype(np.int32),
+        row_time_us=nothing,
+        row_slot=nothing,
+        row_values=np.empty((0, grid.values.shape[1]), dtype=np.float32),
+    )
+    return detector.score_series(inputs, device=device, chunk_items=detector.config.compute.chunk_items).score

@@ -1,0 +1,145 @@
+"""A sabotaged challenger is refused for the reason that it is bad; a better one, and a fresh calibration, win."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from aeflow.config import BASELINE, Split
+from aeflow.data.take_in import take_in_training
+from aeflow.detector.fitting import fit, prepare
+from aeflow.detector.planted import compare, measure
+from aeflow.detector.recalibration import recalibrate
+from aeflow.promotion import decide
+from tests.unit.scoring.plant import ROWS, machine, pipeline, write_rows
+
+CPU = torch.device("cpu")
+DAYS = 12
+LSTM = {"family": "lstm", "hidden_size": 8, "code_size": 3}
+UNTRAINED = {"epochs": 1, "learning_rate": 1e-12}
+
+
+class Plant:
+    """A clean history, and a second folder whose history is full of faults."""
+
+    def __init__(self, folder):
+        generator = np.random.default_rng(0)
+        values = machine(generator, DAYS)
+        foul = values.copy()
+        for begin in range(10, len(foul) - 20, 60):
+            foul[begin : begin + 8, generator.integers(0, 4)] += generator.choice([-1, 1]) * 6
+        for name, rows in (("clean", values), ("foul", foul)):
+            (folder / name).mkdir()
+            write_rows(folder / name / "data.csv", {"m": rows})
+        self.folder = folder
+        self.data = self.prepared("clean")
+        config = pipeline(folder / "clean", last=DAYS)
+        self.linear = fit(config, BASELINE, self.data, device=CPU, with_drift=False).detector
+        self.champion = self.fitted("clean")
+
+    def prepared(self, name):
+        config = pipeline(self.folder / name, last=DAYS)
+        staged = take_in_training(config, self.folder / name / "history")
+        return prepare(config, staged, batches=[f"d{i}" for i in range(DAYS)])
+
+    def fitted(self, name, **sections):
+        config = pipeline(self.folder / name, last=DAYS, **sections)
+        data = self.data if name == "clean" and hasattr(self, "data") else self.prepared(name)
+        return fit(config, config.model, data, device=CPU, with_drift=False).detector
+
+    def decide(self, challenger, champion=None, history=None):
+        history = history or self.data.history
+        trials = [
+            measure(d, history, seed=0, device=CPU)
+            for d in (challenger, self.linear, champion or self.champion)
+        ]
+        mine, linear, live = trials
+        return decide(
+            mine.figures(),
+            linear.figures(),
+            live.figures(),
+            against_baseline=compare(mine, linear, seed=0),
+            against_champion=compare(mine, live, seed=0),
+        )
+
+
+@pytest.fixture(scope="module")
+def plant(tmp_path_factory):
+    return Plant(tmp_path_factory.mktemp("contest"))
+
+
+def test_the_same_again_is_a_draw_and_the_champion_stays(plant):
+    decision = plant.decide(plant.fitted("clean"))
+    assert not decision.promote
+    assert "the champion stays" in decision.reasons[-1]
+
+
+def test_one_without_training_tells_fewer_faults_apart(plant):
+    decision = plant.decide(plant.fitted("clean", model=LSTM, training=UNTRAINED))
+    assert not decision.promote
+    assert "tells fewer planted faults from normal data than the linear baseline" in " ".join(
+        decision.reasons
+    )
+
+
+def test_one_with_a_wrong_scale_tells_fewer_faults_apart_or_floods(plant):
+    normal = plant.champion.normal
+    blind = replace(
+        plant.champion,
+        normal=replace(normal, scale=replace(normal.scale, scale=normal.scale.scale[:, ::-1].copy())),
+    )
+    decision = plant.decide(blind)
+    assert not decision.promote
+    assert any(
+        word in " ".join(decision.reasons)
+        for word in ("tells fewer planted faults", "does not keep the promise")
+    )
+
+
+def test_one_trained_on_faults_finds_fewer_at_its_own_cut(plant):
+    decision = plant.decide(plant.fitted("foul"))
+    assert not decision.promote
+    assert "finds fewer planted faults at its own cut than the champion" in " ".join(decision.reasons)
+
+
+def test_one_whose_weights_are_no_numbers_is_refused_for_that(plant):
+    broken = plant.fitted("clean", model=LSTM, training=UNTRAINED)
+    with torch.no_grad():
+        next(iter(broken.network.parameters())).fill_(float("nan"))
+    decision = plant.decide(broken)
+    assert not decision.promote
+    assert "no numbers" in " ".join(decision.reasons)
+
+
+def test_a_better_one_goes_live(plant):
+    poor = plant.fitted("clean", model=LSTM, training=UNTRAINED)
+    decision = plant.decide(plant.champion, champion=poor)
+    assert decision.promote
+    assert "tells more planted faults from normal data than the champion" in " ".join(decision.reasons)
+
+
+def test_a_fresh_calibration_keeps_weights_and_scores_and_wins_where_the_errors_rose(plant, tmp_path):
+    """All channels are twice as noisy as in the history: the same faults, higher scores."""
+    generator = np.random.default_rng(1)
+    noisy = machine(generator, DAYS)
+    noisy += generator.normal(0, 0.2, noisy.shape)
+    write_rows(tmp_path / "data.csv", {"m": noisy})
+    config = pipeline(tmp_path, last=DAYS)
+    config = config.model_copy(
+        update={"split": Split(train=0.5, validation=0.05, calibration=0.2, test=0.25, stretches=6)}
+    ).at(tmp_path)
+    staged = take_in_training(config, tmp_path / "history")
+    batches = [f"2026-01-{day + 1:02d}" for day in range(DAYS)]
+    fresh, history = recalibrate(plant.champion, config, staged, batches, device=CPU)
+    assert fresh.network is plant.champion.network
+    assert fresh.normal is plant.champion.normal
+    assert fresh.calibration.n < len(noisy)
+    assert fresh.calibration.threshold > plant.champion.calibration.threshold
+    assert set(batches) <= set(fresh.fitted_on.batches)
+    decision = plant.decide(fresh, history=history)
+    assert decision.promote
+    assert "keeps the promise on recent normal data" in " ".join(decision.reasons)
+    assert len(noisy) == DAYS * ROWS

@@ -85,6 +85,10 @@ class Site:
         subprocess.run(command, cwd=self.folder, env=self.environment, check=True, stdout=subprocess.DEVNULL)
         return time.perf_counter() - begun
 
+    def done(self) -> int:
+        """How many nights the ledger calls published."""
+        return sum(batch.state == "published" for batch in open_ledger(self.paths).all())
+
     def digests(self) -> dict[str, str]:
         """Night -> digest of its report."""
         return {night: sha256_folder(self.paths.report(night)) for night in self.paths.published()}
@@ -140,7 +144,7 @@ def killed(folder: Path) -> list[tuple[str, str]]:
         state = json.loads((site.folder / "home" / "up.json").read_text())["processes"]
         _kill(state["score-worker-1"], state["prefect-server"])
         at = len(site.paths.published())
-        until(lambda: len(site.paths.published()) == 10)
+        until(lambda: site.done() == 10)
         rows.append((f"worker, run and server killed after {at} of 10 batches: all 10 after", _since(fire)))
         for number in range(LEARNT + 10, LEARNT + 20):
             site.arrive(number)
@@ -152,7 +156,7 @@ def killed(folder: Path) -> list[tuple[str, str]]:
         at = len(site.paths.published())
         _kill(process.pid)
     with up(site):
-        until(lambda: len(site.paths.published()) == 20)
+        until(lambda: site.done() == 20)
         rows.append((f"everything killed after {at} of 20, started again: all 20 after", _since(fire)))
     again = [b.batch for b in open_ledger(site.paths).all() if b.attempts > 1 or b.facts.revision != 1]
     rows.append(("batches begun a second time (those that were killed)", ", ".join(again) or "none"))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -9,6 +11,7 @@ import yaml
 from prefect.utilities.importtools import import_object
 from pydantic import ValidationError
 
+from aeflow.data.due import fires
 from flows.deployed import Backfill
 from flows.deployments import Place, as_prefect_yaml, plan
 
@@ -66,6 +69,16 @@ def test_the_file_of_the_repository_is_that_of_its_config():
     )
     names = {d["name"] for d in yaml.safe_load(written)["deployments"]}
     assert names == {"tiles"}
+
+
+@pytest.mark.parametrize(("month", "day"), [(3, 29), (10, 25)])
+def test_prefect_fires_when_our_calendar_says_so_over_a_change_of_the_clocks(month, day):
+    from prefect.server.schemas.schedules import CronSchedule
+
+    start = datetime(2026, month, day, tzinfo=UTC) - timedelta(days=2)
+    theirs = asyncio.run(CronSchedule(cron="30 4 * * *", timezone="Europe/Berlin").get_dates(4, start))
+    ours = list(fires("30 4 * * *", "Europe/Berlin", start, start + timedelta(days=4)))
+    assert [t.astimezone(UTC) for t in theirs] == ours
 
 
 @pytest.mark.parametrize(

@@ -21,7 +21,7 @@ TORCH_WHEEL = $(firstword $(foreach folder,$(FOLDERS),$(wildcard $(folder)/torch
 PROJECT = --constraint constraints.txt --editable '.[dev,postgresql,pretrained,umap]'
 
 .DEFAULT_GOAL := help
-.PHONY: help setup chromium demo test lint format bench bench-models bench-detection docs constraints clean
+.PHONY: help setup chromium demo test lint format bench bench-models bench-detection bench-scenarios docs constraints clean
 
 help:  ## list what there is
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -83,6 +83,9 @@ bench-models: setup  ## every model family on labelled real data, into docs/mode
 
 bench-detection: setup  ## what the default pipelines find on labelled real data, into docs/detection.md with `make docs`
 	$(BIN)/python -m benchmarks.detection $(BENCH_ARGS)
+
+bench-scenarios: setup  ## changes planted into real nights, and what is decided on them
+	$(BIN)/python -m benchmarks.scenarios $(BENCH_ARGS)
 
 docs: setup  ## write the reference pages and the comments of configs/ anew from the code
 	$(BIN)/python docs/generate.py

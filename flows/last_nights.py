@@ -18,8 +18,10 @@ from aeflow.store.verdicts import Standing, open_verdicts, standing
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from datetime import datetime
 
     from aeflow.config import Retraining
+    from aeflow.registry import VersionInfo
     from aeflow.store.paths import Paths
     from aeflow.store.verdicts import Verdict
 
@@ -55,7 +57,7 @@ def read_last_nights(paths: Paths) -> LastNights:
     if champion is None:
         return LastNights(None, (), Circumstances(None))
     said = bound_verdicts(paths, open_verdicts(paths).all())
-    trained_at = next(v.created for v in registry.versions(paths) if v.version == champion.version)
+    trained_at = _trained_at(registry.versions(paths), champion.version)
     known = Circumstances(
         trained_at=trained_at,
         new_verdicts=verdicts_since(said, trained_at),
@@ -64,6 +66,15 @@ def read_last_nights(paths: Paths) -> LastNights:
         vetoed_at=vetoed_at(steps),
     )
     return LastNights(champion.version, _nights(paths, champion.version, said), known)
+
+
+def _trained_at(versions: Sequence[VersionInfo], version: int) -> datetime:
+    """When the weights of a version were trained: a calibration fitted anew makes them no younger."""
+    by_number = {v.version: v for v in versions}
+    found = by_number[version]
+    while int(found.tags.get("recalibrates", 0)) in by_number:
+        found = by_number[int(found.tags["recalibrates"])]
+    return found.created
 
 
 def _nights(paths: Paths, version: int, said: Sequence[Verdict]) -> tuple[Night, ...]:

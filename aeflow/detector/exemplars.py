@@ -31,22 +31,27 @@ class Exemplars:
 
     names: `(N,)` path of the image, or the entity. signatures: `(N, S)` float32 of their codes (of an image in
     tiles, of one of its tiles), in the units of `CodeSpace.signatures`. axes: `(2, S)` float32, the directions
-    along which they lie farthest apart; of less than two numbers the rest are 0. pictures: of images one WebP
-    each, of series none.
+    along which they lie farthest apart; of less than two numbers the rest are 0. member: `(N,)` the network that
+    made each code: those of two have nothing in common. pictures: of images one WebP each, of series none.
     """
 
     names: tuple[str, ...]
     signatures: NDArray[np.float32]
     axes: NDArray[np.float32]
+    member: NDArray[np.int64]
     pictures: tuple[bytes, ...]
 
-    def nearest(self, signature: NDArray[np.float32], count: int) -> list[dict[str, Any]]:
-        """The normal items most like that of a signature `(S,)`, the most like first, as they are stored with
-        a flag (`schemas.FLAGS`, neighbours)."""
-        known = self.signatures.astype(np.float64)
-        found = Nearest.none(1, count).with_codes(
-            signature[np.newaxis].astype(np.float64), known, np.arange(len(known))
-        )
+    @property
+    def comparable(self) -> bool:
+        """Whether one network made all codes, so that they lie on one map."""
+        return bool(np.unique(self.member).size == 1)
+
+    def nearest(self, signature: NDArray[np.float32], count: int, *, member: int = 0) -> list[dict[str, Any]]:
+        """The normal items most like that of a signature `(S,)` by a network, the most like first, as they are
+        stored with a flag (`schemas.FLAGS`, neighbours)."""
+        rows = np.flatnonzero(self.member == member)
+        known = self.signatures[rows].astype(np.float64)
+        found = Nearest.none(1, count).with_codes(signature[np.newaxis].astype(np.float64), known, rows)
         return [
             {
                 "item": self.names[row],
@@ -63,12 +68,15 @@ class Exemplars:
 
 
 def choose_exemplars(
-    history: SeriesHistory | ImageHistory, numbers: NDArray[np.int64], signatures: NDArray[np.float32]
+    history: SeriesHistory | ImageHistory,
+    numbers: NDArray[np.int64],
+    signatures: NDArray[np.float32],
+    member: NDArray[np.int64],
 ) -> Exemplars:
-    """Some of the items with these `numbers` `(M,)` (arrays of images, or ends of windows on the grid) and
-    signatures `(M, S)`, evenly spread."""
+    """Some of the items with these `numbers` `(M,)` (arrays of images, or ends of windows on the grid),
+    signatures `(M, S)` and networks `(M,)`, evenly spread."""
     some = np.linspace(0, numbers.size - 1, min(_ITEMS, numbers.size)).astype(np.int64)
-    numbers, signatures = numbers[some], signatures[some]
+    numbers, signatures, member = numbers[some], signatures[some], member[some].astype(np.int64)
     names: list[str]
     pictures: tuple[bytes, ...] = ()
     if isinstance(history, ImageHistory):
@@ -76,7 +84,7 @@ def choose_exemplars(
         pictures = tuple(_thumbnail(as_unit(history.pixels[number])) for number in numbers.tolist())
     else:
         names = [history.grid.entities[entity] for entity in history.grid.entity[numbers].tolist()]
-    return Exemplars(tuple(names), signatures, _axes(signatures), pictures)
+    return Exemplars(tuple(names), signatures, _axes(signatures), member, pictures)
 
 
 def exemplar_arrays(exemplars: Exemplars) -> dict[str, NDArray[Any]]:
@@ -84,6 +92,7 @@ def exemplar_arrays(exemplars: Exemplars) -> dict[str, NDArray[Any]]:
     arrays: dict[str, NDArray[Any]] = {
         "signatures": exemplars.signatures,
         "axes": exemplars.axes,
+        "member": exemplars.member,
         "picture_ends": np.cumsum([len(picture) for picture in exemplars.pictures], dtype=np.int64),
         "pictures": np.frombuffer(b"".join(exemplars.pictures), dtype=np.uint8),
     }
@@ -95,7 +104,9 @@ def exemplars_from(names: list[str], arrays: dict[str, NDArray[Any]]) -> Exempla
     ends = arrays["picture_ends"].tolist()
     content = arrays["pictures"].tobytes()
     pictures = tuple(content[begin:end] for begin, end in zip([0, *ends], ends, strict=False))
-    return Exemplars(tuple(names), arrays["signatures"], arrays["axes"], pictures)
+    one_network = np.zeros(len(names), dtype=np.int64)  # which detectors had at first
+    member = arrays.get("member", one_network)
+    return Exemplars(tuple(names), arrays["signatures"], arrays["axes"], member, pictures)
 
 
 def _axes(signatures: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -161,7 +161,7 @@ def fit(
         reference=data.reference,
         fitted_on=data.fitted_on,
         code_space=code_space,
-        exemplars=choose_exemplars(data.history, usual, code_space.signatures(codes, member)),
+        exemplars=choose_exemplars(data.history, usual, code_space.signatures(codes, member), member),
     )
     if with_drift:
         drift = learn_drift_reference(

@@ -220,11 +220,12 @@ def _drift(summary: Summary, rule: Retraining) -> Judgement | None:
 
 
 def _code_map(flags: Path, exemplars: Exemplars | None, *, pictured: int) -> Markup | None:
-    """The flags among the normal items; None where the detector keeps none, or nothing was flagged."""
+    """The flags among the normal items; None where the detector keeps none, or has several networks, whose
+    codes have nothing in common, or where nothing was flagged."""
     columns = ["item", "entity", "pipeline", "severity", "signature"]
     numbered = enumerate(flag_rows(flags, columns, limit=_MAPPED), start=1)
     rows = [(number, row) for number, row in numbered if row["signature"]]
-    if exemplars is None or not exemplars.names or not rows:
+    if exemplars is None or not exemplars.comparable or not rows:
         return None
     places = exemplars.places(np.array([row["signature"] for _, row in rows]))
     marks = [

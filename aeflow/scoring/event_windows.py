@@ -22,9 +22,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     import torch
-    from numpy.typing import NDArray
 
-    from aeflow.data.series import SeriesInputs
     from aeflow.detector import Detector
 
 
@@ -51,7 +49,9 @@ def with_windows(
     steps = np.arange(1 - prepare.window_points, 1)
     for inputs in windows_at(rows, prepare, normal.cadences, wanted) if flags else ():
         codes = encode_windows(normal, detector.network, inputs, device=device, chunk_items=chunk_items)
-        signatures = _signatures(detector, normal, inputs, codes)
+        member = window_members(normal, inputs)
+        # Of a detector that does not know how far apart codes lie there are none.
+        signatures = None if detector.code_space is None else detector.code_space.signatures(codes, member)
         for number, (entity, time_us) in enumerate(
             zip(inputs.row_entity.tolist(), inputs.row_time_us.tolist(), strict=True)
         ):
@@ -61,19 +61,12 @@ def with_windows(
             if signatures is not None:
                 evidence["signature"] = signatures[window]
                 if detector.exemplars is not None:
-                    evidence["neighbours"] = detector.exemplars.nearest(evidence["signature"], NEIGHBOURS)
+                    evidence["neighbours"] = detector.exemplars.nearest(
+                        signatures[window], NEIGHBOURS, member=int(member[window])
+                    )
             if flag["flag_id"] in kept:
                 points = inputs.ends[window] + steps
                 seen = np.where(inputs.observed[points], inputs.values[points], np.nan)
                 evidence["window"] = [None if np.isnan(v) else v for v in seen.ravel().tolist()]
             found[flag["flag_id"]] = evidence
     return [flag | found.get(flag["flag_id"], {}) for flag in flags]
-
-
-def _signatures(
-    detector: Detector, normal: SeriesNormal, inputs: SeriesInputs, codes: NDArray[np.float32]
-) -> NDArray[np.float32] | None:
-    """`(N, S)` of the windows of `inputs`; None by a detector that does not know how far apart codes lie."""
-    if detector.code_space is None:
-        return None
-    return detector.code_space.signatures(codes, window_members(normal, inputs))

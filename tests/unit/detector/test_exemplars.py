@@ -27,10 +27,16 @@ def history(count, shape=(1, 120, 160)):
     )
 
 
+def choose(data, signatures):
+    """Exemplars of all items, by one network."""
+    count = len(signatures)
+    return choose_exemplars(data, np.arange(count), signatures, np.zeros(count, dtype=np.int64))
+
+
 @pytest.fixture
 def exemplars():
     signatures = np.random.default_rng(1).normal(size=(500, 6)).astype(np.float32) * [5, 2, 1, 1, 1, 1]
-    return choose_exemplars(history(500, (1, 12, 12)), np.arange(500), signatures.astype(np.float32))
+    return choose(history(500, (1, 12, 12)), signatures.astype(np.float32))
 
 
 def test_they_are_few_and_spread_over_the_history(exemplars):
@@ -39,7 +45,7 @@ def test_they_are_few_and_spread_over_the_history(exemplars):
 
 
 def test_pictures_are_small_and_show_the_image():
-    found = choose_exemplars(history(3), np.arange(3), np.eye(3, dtype=np.float32))
+    found = choose(history(3), np.eye(3, dtype=np.float32))
     image = Image.open(BytesIO(found.pictures[0]))
     assert max(image.size) == 96
     assert image.size == (96, 72)
@@ -48,7 +54,7 @@ def test_pictures_are_small_and_show_the_image():
 
 def test_small_images_are_kept_to_the_pixel():
     data = history(2, (3, 8, 8))
-    found = choose_exemplars(data, np.arange(2), np.eye(2, dtype=np.float32))
+    found = choose(data, np.eye(2, dtype=np.float32))
     shown = np.asarray(Image.open(BytesIO(found.pictures[1])))
     np.testing.assert_array_equal(np.moveaxis(shown, -1, 0), data.pixels[1])
 
@@ -60,8 +66,20 @@ def test_the_nearest_come_first_with_their_pictures(exemplars):
     assert [one["distance"] for one in near] == pytest.approx(np.sort(apart)[:3].tolist(), rel=1e-5)
 
 
+def test_codes_of_other_networks_are_no_neighbours():
+    member = np.arange(10) % 2
+    found = choose_exemplars(history(10), np.arange(10), np.eye(10, dtype=np.float32), member)
+    assert [one["item"] for one in found.nearest(np.eye(10, dtype=np.float32)[2], 1, member=1)] != [
+        found.names[2]
+    ]
+    assert {one["item"] for one in found.nearest(np.zeros(10, dtype=np.float32), 9, member=1)} == {
+        f"normal/{i}.png" for i in (1, 3, 5, 7, 9)
+    }
+    assert not found.comparable
+
+
 def test_fewer_items_than_asked_for_are_all(exemplars):
-    found = choose_exemplars(history(2), np.arange(2), np.eye(2, dtype=np.float32))
+    found = choose(history(2), np.eye(2, dtype=np.float32))
     assert len(found.nearest(np.zeros(2, dtype=np.float32), 3)) == 2
 
 
@@ -74,7 +92,7 @@ def test_the_axes_are_those_along_which_they_differ_most(exemplars):
 
 @pytest.mark.parametrize("size", [1, 2])
 def test_codes_of_one_number_or_one_item_make_a_plane_too(size):
-    found = choose_exemplars(history(size), np.arange(size), np.ones((size, 1), dtype=np.float32))
+    found = choose(history(size), np.ones((size, 1), dtype=np.float32))
     assert found.places(found.signatures).shape == (size, 2)
     assert np.isfinite(found.axes).all()
 

@@ -209,7 +209,8 @@ def exemplars(count=30):
     axes = np.zeros((2, signatures.shape[1]), dtype=np.float32)
     axes[0, 20], axes[1, 30] = 1, 1
     names = tuple(f"normal/{i}.png" for i in range(count))
-    return Exemplars(names, signatures, axes, tuple(samples.png(p) for p in pictures))
+    member = np.zeros(count, dtype=np.int64)
+    return Exemplars(names, signatures, axes, member, tuple(samples.png(p) for p in pictures))
 
 
 def add_columns(folder, **columns):

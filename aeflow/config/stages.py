@@ -131,9 +131,10 @@ class Scoring(Section):
     """Series: a score is the mean of those of the last so many grid points, its own among them: noise is
     averaged out, and a fault that lasts stands out. 1: none."""
     baseline_points: int = Field(default=0, ge=0, le=100_000)
-    """Series: scores are taken against the level they had at so many grid points before, for entities whose
-    usual scores wander. So much of the past is scored again with each batch, and a fault that lasts half of
-    it is taken for normal in the end. 0: they are taken as they are."""
+    """Series: scores are divided by the level they had at so many grid points before, for entities whose
+    usual scores wander; as far as that past is missing, by the level of the history. So many points are
+    scored again with each batch, and a fault that lasts half of them is taken for normal in the end. 0:
+    scores are taken as they are."""
     baseline_quantile: float = Field(default=0.5, gt=0, lt=1)
     """Series: that level is this quantile of them."""
 

@@ -24,6 +24,7 @@ _MOST_MEDIUM_PX = 128
 # A large image is seen at a third, two thirds and the whole of its size; a smaller one as if it were larger,
 # since the deeper features have a place for each 16 or 32 pixels only.
 _ZOOM_LARGE, _ZOOM_SMALL = 2 / 3, 2.0
+_LEAST_SEEN_PX = 56
 
 
 @dataclass(frozen=True)
@@ -47,7 +48,7 @@ def choose_image_model(median_px: tuple[int, int], *, bands: int) -> ImageChoice
         "The weights of an encoder trained on ImageNet are installed (aeflow[pretrained]): what it sees tells "
         "more than pixels do. Without them: conv2d."
     )
-    zoom = _ZOOM_LARGE if large else _ZOOM_SMALL
+    zoom = _ZOOM_LARGE if large else max(_ZOOM_SMALL, _LEAST_SEEN_PX / max(height, width))
     return ImageChoice(height, width, Padim(maps=patch_maps(zoom)), {"model.family": why})
 
 

@@ -147,8 +147,10 @@ def test_with_the_weights_large_images_are_seen_in_three_sizes(tmp_path, with_we
     config = prepared(tmp_path, "wide", (600, 300))
     assert (config.prepare.height_px, config.prepare.width_px) == (384, 384)
     assert sorted({round(384 * one.zoom) for one in config.model.maps}) == [128, 256, 384]
-    small = prepared(tmp_path, "digits", (28, 28))
-    assert sorted({round(28 * one.zoom) for one in small.model.maps}) == [28, 56, 84]
+    for side in (8, 28):
+        small = prepared(tmp_path, f"digits-{side}", (side, side))
+        seen = sorted({round(small.prepare.width_px * one.zoom) for one in small.model.maps})
+        assert seen == ([28, 56, 84] if side == 8 else [32, 64, 96])
 
 
 def test_without_the_weights_the_file_says_what_finds_more(tmp_path, without_weights):

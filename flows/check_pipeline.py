@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from aeflow.config import load_config
+from aeflow.data.due import schedule_warnings
 from aeflow.data.take_in import Context, history_batches, list_batches, take_in
 from aeflow.exceptions import SourceError
 from aeflow.models.autoencoder import parameter_count
@@ -35,6 +36,8 @@ class PipelineCheck:
     channels: tuple[str, ...]
     parameters: int
     """Of the network, trained ones; 0 where the history decides how many there are."""
+    warnings: tuple[str, ...] = ()
+    """What the pipeline is better not: see `aeflow.data.due.schedule_warnings`."""
 
     def to_json(self) -> dict[str, Any]:
         """Plain values."""
@@ -52,6 +55,7 @@ class PipelineCheck:
             + (f"; {self.entities} entities" if series else ""),
             f"  A {self.family} detector of the channels {', '.join(self.channels)} would be trained"
             + (f": {self.parameters:,} parameters." if self.parameters else "."),
+            *(f"  Note: {warning}" for warning in self.warnings),
         ]
 
 
@@ -90,6 +94,7 @@ def check_pipeline(config: Path) -> PipelineCheck:
         entities=len(staged.entities),
         channels=pipeline.channels,
         parameters=parameters,
+        warnings=tuple(schedule_warnings(pipeline)),
     )
 
 

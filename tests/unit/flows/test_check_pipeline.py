@@ -17,7 +17,7 @@ def pipeline(tmp_path, home):
         grey = np.full((16, 16), 100 + number, dtype=np.uint8)
         Image.fromarray(grey).save(tmp_path / "data" / "history" / f"{number}.png")
 
-    def write(model):
+    def write(model, **sections):
         config = {
             "name": "plates",
             "source": {"kind": "images", "root": "data"},
@@ -26,6 +26,7 @@ def pipeline(tmp_path, home):
             "prepare": {"kind": "images", "height_px": 64, "width_px": 64},
             "model": model,
             "calibration": {"false_flags_per_batch": 1},
+            **sections,
         }
         path = tmp_path / "plates.yaml"
         path.write_text(yaml.safe_dump(config))
@@ -44,6 +45,12 @@ def test_what_the_history_decides_is_not_counted(pipeline):
     found = check_pipeline(pipeline({"family": "pca"}))
     assert found.parameters == 0
     assert found.lines()[-1].endswith("would be trained.")
+
+
+def test_a_schedule_at_an_hour_that_clocks_skip_is_warned_of(pipeline):
+    schedule = {"nightly": "30 2 * * *", "time_zone": "Europe/Berlin"}
+    found = check_pipeline(pipeline({"family": "pca"}, schedule=schedule))
+    assert "  Note: schedule.nightly (30 2 * * *) falls between 01:00 and 03:00" in found.lines()[-1]
 
 
 def test_a_missing_package_is_told_before_anything_is_trained(pipeline, monkeypatch):

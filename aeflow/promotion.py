@@ -218,10 +218,12 @@ def _won(challenger: Figures, champion: Figures, by: Against | None) -> list[str
     if by is not None and by.verdicts is not None and by.verdicts.low > 0:
         won.append(f"It agrees better with what people said of flags ({_range(by.verdicts)}).")
     if challenger.keeps_promise and not champion.keeps_promise:
-        won.append(
-            f"It keeps the promise on recent normal data, with {challenger.false_flags} flags where the champion "
-            f"raises {champion.false_flags}{' and scores higher than its calibration' if champion.shifted else ''}."
+        theirs = (
+            "where the champion's scores lie higher than those that it was calibrated on"
+            if champion.shifted
+            else f"with {challenger.false_flags} flags where the champion raises {champion.false_flags}"
         )
+        won.append(f"It keeps the promise on recent normal data, {theirs}.")
     return won
 
 

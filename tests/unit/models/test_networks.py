@@ -42,4 +42,8 @@ def test_a_network_knows_the_options_it_was_built_from():
 
 
 def test_what_has_a_closed_form_is_fitted_without_epochs():
-    assert [name for name, family in CATALOG.items() if family.closed_form] == ["padim", "pca"]
+    assert [name for name, family in CATALOG.items() if family.closed_form] == [
+        "padim",
+        "autoregression",
+        "pca",
+    ]

@@ -178,10 +178,11 @@ def _promise_sentence(challenger: Figures, champion: Figures | None, *, better: 
     if challenger.false_flags is None or challenger.most_false_flags is None:
         if challenger.false_flag_share is None or challenger.promised_share is None:
             return "Nothing was held out to count false flags on."
-        return (
-            f"It flags {challenger.false_flag_share:.2%} of normal items; "
-            f"{challenger.promised_share:.2%} are promised at most."
-        )
+        told = f"It flags {challenger.false_flag_share:.2%} of the held-out normal items"
+        rate = f"its false-discovery rate of {challenger.promised_share:.0%}"
+        if challenger.keeps_promise:
+            return f"{told}, no larger a share than {rate}."
+        return f"{told}, a larger share than {rate}: it does not keep the promise."
     told = (
         f"It raises {challenger.false_flags} flags on {challenger.items:,} held-out normal items; the promise and "
         f"chance allow {challenger.most_false_flags}"

@@ -5,17 +5,17 @@ After an outage the first run makes good all that was missed. Run again, it find
 
 from __future__ import annotations
 
+import logging
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import pyarrow.parquet as pq
-
 from aeflow.backlog import Pending, find_pending, paths_of
 from aeflow.config import load_config
-from aeflow.exceptions import AlreadyRunning, NightFailed
+from aeflow.exceptions import AeflowError, AlreadyRunning, NightFailed
+from aeflow.report.flag_rows import flag_rows
 from aeflow.retraining import Outcome
 from aeflow.scoring import FLAGS_FILE
 from aeflow.settings import home_for
@@ -33,9 +33,12 @@ if TYPE_CHECKING:
     from flows.score_batch import ScoredBatch
     from flows.score_batches import Progress
 
+_LOG = logging.getLogger("aeflow.nightly")
 _TOLD_FLAGS = 5
 SOURCE = "source"
 """The key of the incident that the source could not be read."""
+DECISION = "decision"
+"""The key of the incident that it could not be decided whether to retrain."""
 
 
 @dataclass(frozen=True)
@@ -141,8 +144,15 @@ def _ended(config: Path, attempt: Attempt, pending: Pending, ended: Callable[[At
 
 
 def _decide(config: Path) -> None:
-    """What the last nights say of the detector; a retraining that is due is asked for."""
-    decision = request_retraining(config)
+    """What the last nights say of the detector; a retraining that is due is asked for. The night is scored:
+    where this fails, people are told of it, and that is all."""
+    try:
+        decision = request_retraining(config)
+    except AeflowError as error:
+        _LOG.warning("Every batch is scored, but the decision after the night failed: %s", error)
+        tell(config, Notice("run_failed", "The decision after the night failed", str(error), key=DECISION))
+        return
+    settle(config, "run_failed", DECISION)
     for outcome in Outcome:
         if outcome != decision.outcome:
             settle(config, "drift", str(outcome))
@@ -152,15 +162,14 @@ def _decide(config: Path) -> None:
 
 
 def _tell_flags(config: Path, scored: ScoredBatch) -> None:
-    """The flags that the report before, if there was one, did not have."""
+    """The flags that count and that the report before, if there was one, did not have or had suppressed."""
     known = set()
     revision = scored.facts.revision or 1
     if revision > 1:
         before = Paths(home_for(config), scored.pipeline).revisions(scored.batch) / f"rev={revision - 1}"
-        known = set(pq.read_table(before / FLAGS_FILE, columns=["flag_id"])["flag_id"].to_pylist())
+        known = {flag["flag_id"] for flag in flag_rows(before / FLAGS_FILE, ["flag_id"])}
     columns = ["flag_id", "severity", "entity", "item", "start", "end"]
-    flags = pq.read_table(scored.folder / FLAGS_FILE, columns=columns).to_pylist()
-    new = [flag for flag in flags if flag["flag_id"] not in known]
+    new = [f for f in flag_rows(scored.folder / FLAGS_FILE, columns) if f["flag_id"] not in known]
     if not new:
         return
     worst = max(flag["severity"] for flag in new)

@@ -9,7 +9,14 @@ import pyarrow.parquet as pq
 import pytest
 import yaml
 
-from aeflow.exceptions import AlreadyRunning, BatchRefused, InputError, NightFailed, SourceError
+from aeflow.exceptions import (
+    AlreadyRunning,
+    BatchNotFound,
+    BatchRefused,
+    InputError,
+    NightFailed,
+    SourceError,
+)
 from aeflow.retraining import Outcome, RetrainingDecision
 from aeflow.schemas import FLAGS
 from aeflow.store.claims import claim
@@ -133,21 +140,41 @@ def test_a_decision_is_told_and_over_when_all_is_well_again(pump, monkeypatch):
     assert len(pump.told) == 1
 
 
-def flags_file(folder, ids):
+def test_a_decision_that_fails_fails_no_night_and_is_told_until_it_is_over(pump, monkeypatch, caplog):
+    def fail(_config):
+        raise BatchNotFound("the source holds no batch 2026-10-01")
+
+    well = nightly.request_retraining
+    monkeypatch.setattr(nightly, "request_retraining", fail)
+    delivered = []
+    monkeypatch.setattr(nightly, "deliver", delivered.append)
+    assert not nightly.score_pending(pump.file).failed
+    assert last_run(pump).outcome == "done"
+    assert pump.told == [
+        ("pump: The decision after the night failed", "the source holds no batch 2026-10-01")
+    ]
+    assert delivered == [pump.file]
+    assert "the source holds no batch 2026-10-01" in caplog.text
+    monkeypatch.setattr(nightly, "request_retraining", well)
+    nightly._decide(pump.file)
+    assert open_incidents(pump.paths).open() == []
+
+
+def flags_file(folder, ids, suppressed=()):
     folder.mkdir(parents=True)
     rows = [
         {field.name: None for field in FLAGS}
-        | {"flag_id": i, "severity": 90.0 + n, "entity": "p", "item": ""}
+        | {"flag_id": i, "severity": 90.0 + n, "entity": "p", "item": "", "suppressed": i in suppressed}
         for n, i in enumerate(ids)
     ]
-    columns = ["flag_id", "severity", "entity", "item", "start", "end"]
+    columns = ["flag_id", "severity", "entity", "item", "start", "end", "suppressed"]
     schema = pa.schema([FLAGS.field(name) for name in columns])
     table = pa.Table.from_pylist([{k: row[k] for k in columns} for row in rows], schema=schema)
     pq.write_table(table, folder / "flags.parquet")
 
 
 def test_only_flags_that_the_report_before_did_not_have_are_told(pump):
-    flags_file(pump.paths.report("2026-11-20"), ["a", "b", "c"])
+    flags_file(pump.paths.report("2026-11-20"), ["a", "b", "c", "like-a-false-one"], ["like-a-false-one"])
     flags_file(pump.paths.revisions("2026-11-20") / "rev=1", ["a", "c"])
     scored = types.SimpleNamespace(
         pipeline="pump",

@@ -205,8 +205,8 @@ class _Run:
     def recorded(self) -> Iterator[None]:
         """The block is one attempt; how it ends goes into the ledger. A batch that does not exist
         leaves no trace there: the id may have been a slip."""
+        self._ledger.begin(self._batch, self._claimed, now=datetime.now(UTC))
         try:
-            self._ledger.begin(self._batch, self._claimed, now=datetime.now(UTC))
             yield
         except BatchRefused as refusal:
             self._end(self._ledger.refuse, str(refusal))

@@ -48,7 +48,7 @@ def recalibrate(
 
     Args:
         detector: the one to recalibrate.
-        config: the pipeline's; its promise and `split` hold.
+        config: the pipeline's; its `calibration` and `split` hold, also when the result scores.
         intake: the batches, staged as one.
         batches: their ids.
         device: to score on.
@@ -94,6 +94,7 @@ def _of_series(
             until[name] = max(until.get(name, -(2**62)), int(grid.time_us[mine].max()))
     return _with(
         detector,
+        config,
         replace(fitted, until_us=until),
         batches,
         calibration=calibration,
@@ -133,12 +134,25 @@ def _of_images(
         items=np.unique(np.concatenate([fitted.items, seen])),
         groups=np.unique(np.concatenate([fitted.groups, groups])),
     )
-    return _with(detector, fitted, batches, calibration=calibration), history
+    return _with(detector, config, fitted, batches, calibration=calibration), history
 
 
-def _with(detector: Detector, fitted: FittedOn, batches: Sequence[str], **calibrations: object) -> Detector:
+def _with(
+    detector: Detector,
+    config: PipelineConfig,
+    fitted: FittedOn,
+    batches: Sequence[str],
+    **calibrations: object,
+) -> Detector:
     known = tuple(dict.fromkeys([*fitted.batches, *batches]))
-    return replace(detector, fitted_on=replace(fitted, batches=known), **calibrations)  # type: ignore[arg-type]
+    # What is flagged is merged by the rule that was calibrated for, and not by the one before it.
+    ruled = detector.config.model_copy(update={"calibration": config.calibration})
+    return replace(
+        detector,
+        config=ruled,
+        fitted_on=replace(fitted, batches=known),
+        **calibrations,  # type: ignore[arg-type]
+    )
 
 
 def _expect_some(config: PipelineConfig, items: int) -> None:

@@ -143,3 +143,15 @@ def test_a_fresh_calibration_keeps_weights_and_scores_and_wins_where_the_errors_
     assert decision.promote
     assert "keeps the promise on recent normal data" in " ".join(decision.reasons)
     assert len(noisy) == DAYS * ROWS
+
+
+def test_a_fresh_calibration_is_scored_by_the_rule_that_it_was_fitted_for(plant, tmp_path):
+    write_rows(tmp_path / "data.csv", {"m": machine(np.random.default_rng(2), DAYS)})
+    config = pipeline(tmp_path, last=DAYS)
+    rule = config.calibration.model_copy(update={"merge_gap_points": 17, "min_event_points": 4})
+    config = config.model_copy(update={"calibration": rule}).at(tmp_path)
+    staged = take_in_training(config, tmp_path / "history")
+    assert plant.champion.config.calibration != rule
+    fresh, _ = recalibrate(plant.champion, config, staged, ["later"], device=CPU)
+    assert fresh.config.calibration == rule
+    assert fresh.config.model == plant.champion.config.model

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass, replace
+from itertools import product
 from typing import TYPE_CHECKING, get_args
 
 import numpy as np
@@ -42,6 +43,8 @@ _MAX_ENTITIES = 20
 _MAX_POINTS = 5_000
 _MAX_IMAGES = 300
 _FAULT_POINTS = 20
+_POINTS_A_FAULT = 100
+_FEWEST_FAULTS = 8  # of a kind: with fewer an interval says nothing
 _STABLE_ITEMS = 64
 _OTHER_PORTION = 7
 _BLOCK_POINTS = 50  # neighbours in time that are drawn together
@@ -49,10 +52,11 @@ _BLOCK_POINTS = 50  # neighbours in time that are drawn together
 
 @dataclass(frozen=True, eq=False)
 class Planted:
-    """What one kind of fault came to: scores `(M,)` of the items it touched, and for each fault whether any of its
-    items was beyond the cut, `(K,)` bool."""
+    """What one kind of fault came to: scores `(M,)` of the items it touched, the number of the fault of each,
+    `(M,)`, and for each fault whether any of its items was beyond the cut, `(K,)` bool."""
 
     score: NDArray[np.float32]
+    fault: NDArray[np.int64]
     found: NDArray[np.bool_]
 
 
@@ -118,11 +122,23 @@ def compare(one: Trial, other: Trial, *, seed: int) -> Against:
     """How much better the one is than the other on the items that both scored."""
     clean = _both(one.clean, other.clean)
     draws = []
-    for kind in one.planted:
-        touched = _both(one.planted[kind].score, other.planted[kind].score)
-        if clean[0].size and touched[0].size:
-            block = _BLOCK_POINTS if one.in_time else 1
-            draws.append(auroc_differences(clean, touched, seed=seed, block_items=block))
+    for number, (kind, mine) in enumerate(one.planted.items()):
+        theirs = other.planted[kind]
+        touched = _both(mine.score, theirs.score)
+        fault = mine.fault[np.isfinite(mine.score) & np.isfinite(theirs.score)]
+        # Of a single fault nothing tells how far another one would differ.
+        if clean[0].size and np.unique(fault).size > 1:
+            draws.append(
+                auroc_differences(
+                    clean,
+                    touched,
+                    seed=seed,
+                    block_items=_BLOCK_POINTS if one.in_time else 1,
+                    fault=fault,
+                    # Every kind is planted into the same images, and into a series at places of its own.
+                    stream=number if one.in_time else 0,
+                )
+            )
     if not draws:
         return Against()
     found = tuple(np.concatenate([p.found for p in t.planted.values()]) for t in (one, other))
@@ -177,7 +193,7 @@ def _try_images(detector: Detector, history: ImageHistory, seed: int, device: to
         score = scores(faulty.astype(np.float32))
         p_value = calibration.p_values(score)
         cut = calibration.cut(np.concatenate([p_clean, p_value]))
-        planted[fault] = Planted(score, np.asarray(p_value <= cut))
+        planted[fault] = Planted(score, np.arange(score.size), np.asarray(p_value <= cut))
     flagged = calibration.flags(p_clean)
     some = images[:_STABLE_ITEMS]
     unstable = 0.0
@@ -269,7 +285,9 @@ def _try_series(detector: Detector, history: SeriesHistory, seed: int, device: t
     clean, p_clean, entity, slot = [nothing], [np.empty(0)], [np.empty(0, np.int64)], [np.empty(0, np.int64)]
     faults: dict[str, list[tuple[NDArray[np.float32], NDArray[np.float64], NDArray[np.int64]]]] = {}
     unstable, spent = 0.0, 0.0
-    for one in _stretches(detector, history):
+    held_out = list(_stretches(detector, history))
+    rounds = max(1, -(-_FEWEST_FAULTS // max(1, sum(map(_faults_in, held_out)))))
+    for one in held_out:
         began = time.process_time()
         score = _score(detector, one, one.values, one.ends, device)
         spent += time.process_time() - began
@@ -282,7 +300,7 @@ def _try_series(detector: Detector, history: SeriesHistory, seed: int, device: t
             few = replace(one, looked_at=one.looked_at[one.looked_at <= some.max(initial=-1)])
             again = _score(detector, few, one.values, some, device, portion=_OTHER_PORTION)
             unstable = _largest_difference(score[: some.size], again)
-        for fault, faulty, touched, number in _planted(one, seed):
+        for fault, faulty, touched, number in _planted(one, seed, rounds):
             found = _score(detector, one, faulty, touched, device)
             faults.setdefault(fault, []).append((found, detector.p_values(found, one.entity), number))
     calibration, rule = detector.calibration, detector.config.calibration
@@ -311,12 +329,13 @@ def _try_series(detector: Detector, history: SeriesHistory, seed: int, device: t
 
 
 def _planted(
-    one: _Stretch, seed: int
+    one: _Stretch, seed: int, rounds: int
 ) -> Iterator[tuple[str, NDArray[np.float32], NDArray[np.int64], NDArray[np.int64]]]:
     """Kind of fault, the values with such faults, the ends that they touched, and the number of the fault of
-    each."""
+    each; as many `rounds` of every kind, each into the values as they were."""
     first = int(one.ends[0]) if one.ends.size else len(one.values)
-    for number, fault in enumerate(get_args(SeriesFault)):
+    kinds = enumerate(get_args(SeriesFault))
+    for (number, fault), again in product(kinds, range(rounds)):
         too_short = len(one.values) - first <= _FAULT_POINTS
         if too_short or (fault == "channel_swap" and one.values.shape[1] < 2):
             continue
@@ -324,8 +343,8 @@ def _planted(
             one.values[first:],
             fault,
             scale=one.scale,
-            generator=np.random.default_rng([seed, one.code, number, int(one.slot[first]) % 2**32]),
-            events=max(1, one.ends.size // 100),
+            generator=np.random.default_rng([seed, one.code, number, int(one.slot[first]) % 2**32, again]),
+            events=_faults_in(one),
             length_points=_FAULT_POINTS,
             magnitude=_MAGNITUDE,
         )
@@ -335,6 +354,10 @@ def _planted(
         begins = np.flatnonzero(np.diff(hit.astype(np.int8), prepend=0) == 1)
         touched = one.ends[hit[one.ends - first]]
         yield fault, whole, touched, np.searchsorted(begins, touched - first, side="right")
+
+
+def _faults_in(one: _Stretch) -> int:
+    return max(1, one.ends.size // _POINTS_A_FAULT)
 
 
 def _joined(
@@ -349,7 +372,7 @@ def _joined(
     faults, place = np.unique(number, return_inverse=True)
     found = np.zeros(faults.size, dtype=bool)
     np.logical_or.at(found, place, p_value <= cut)
-    return Planted(np.concatenate([s for s, _, _ in parts]), found)
+    return Planted(np.concatenate([s for s, _, _ in parts]), place, found)
 
 
 def _largest_difference(one: NDArray[np.float32], other: NDArray[np.float32]) -> float:

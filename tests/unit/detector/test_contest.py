@@ -145,6 +145,24 @@ def test_a_fresh_calibration_keeps_weights_and_scores_and_wins_where_the_errors_
     assert len(noisy) == DAYS * ROWS
 
 
+def test_the_points_of_a_planted_fault_are_drawn_together(plant):
+    """The interval of a comparison is one of faults: it is as wide with each point of a fault told twice."""
+    one, other = (measure(d, plant.data.history, seed=0, device=CPU) for d in (plant.champion, plant.linear))
+    assert all(p.fault.size == p.score.size for p in one.planted.values())
+    assert all(np.unique(p.fault).size == p.found.size > 1 for p in one.planted.values())
+
+    def twice(trial):
+        double = {
+            kind: replace(p, score=np.repeat(p.score, 2), fault=np.repeat(p.fault, 2))
+            for kind, p in trial.planted.items()
+        }
+        return replace(trial, planted=double)
+
+    assert compare(twice(one), twice(other), seed=0).planted.low == pytest.approx(
+        compare(one, other, seed=0).planted.low, abs=1e-9
+    )
+
+
 def test_a_fresh_calibration_is_scored_by_the_rule_that_it_was_fitted_for(plant, tmp_path):
     write_rows(tmp_path / "data.csv", {"m": machine(np.random.default_rng(2), DAYS)})
     config = pipeline(tmp_path, last=DAYS)

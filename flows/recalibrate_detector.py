@@ -15,7 +15,7 @@ import numpy as np
 from aeflow import detector as detectors
 from aeflow import registry
 from aeflow.config import History, Split, load_config
-from aeflow.data.take_in import take_in_training
+from aeflow.data.take_in import list_batches, take_in_training
 from aeflow.detector.recalibration import recalibrate
 from aeflow.exceptions import DetectorError
 from aeflow.report.model_card import recalibration_card
@@ -63,8 +63,8 @@ class Recalibrated:
 
 
 def recalibrate_detector(config: Path, *, since: str | None = None) -> Recalibrated:
-    """Recalibrate the champion on the published batches from `since` on (None: all that it scored), without
-    what people confirmed to be abnormal and what is flagged beyond any doubt. It goes live if it keeps the
+    """Recalibrate the champion on the published batches from `since` on (None: all that it scored) that the
+    source still holds, without what people confirmed to be abnormal and what is flagged beyond any doubt. It goes live if it keeps the
     promise where the champion does not.
 
     Raises:
@@ -82,16 +82,10 @@ def recalibrate_detector(config: Path, *, since: str | None = None) -> Recalibra
                 remedy=f"Train one: aeflow train {pipeline.name}",
             )
         champion.check_fits(pipeline)
-        batches = tuple(
-            b.batch
-            for b in open_ledger(paths).all()
-            if b.facts.detector_version == ref.version
-            and paths.report(b.batch).is_dir()
-            and (since is None or b.batch >= since)
-        )
+        batches = _scored_by(pipeline, paths, ref.version, since)
         if not batches:
             raise DetectorError(
-                "expected batches that the champion has scored, and there is none",
+                "expected batches that the champion has scored and the source still holds, and there is none",
                 where=f"pipeline {pipeline.name}",
                 remedy="Score some first: aeflow score --pending",
             )
@@ -115,6 +109,19 @@ def recalibrate_detector(config: Path, *, since: str | None = None) -> Recalibra
         batches,
         staged.valid,
         dict(staged.quarantined),
+    )
+
+
+def _scored_by(config: PipelineConfig, paths: Paths, version: int, since: str | None) -> tuple[str, ...]:
+    """The batches with a report by this detector, from `since` on, that the source has not rotated away."""
+    still_there = set(list_batches(config))
+    return tuple(
+        b.batch
+        for b in open_ledger(paths).all()
+        if b.facts.detector_version == version
+        and b.batch in still_there
+        and paths.report(b.batch).is_dir()
+        and (since is None or b.batch >= since)
     )
 
 

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 from aeflow import detector as detectors
 from aeflow import registry
 from aeflow.config import History, SeriesPrepare
-from aeflow.data.take_in import history_batches
+from aeflow.data.history import select_history
+from aeflow.data.take_in import list_batches
 from aeflow.report.night import night_of
 from aeflow.report.summary import read_summary
 from aeflow.retraining import Outcome, judge_nights
@@ -29,7 +30,7 @@ class RecentHistory:
 
 
 def recent_history(config: PipelineConfig, paths: Paths) -> RecentHistory:
-    """The pipeline with its history moved up to the last published batch. A history that is a part of each
+    """The pipeline with its history moved up to the last published batch that the source still holds. A history that is a part of each
     batch, or the whole source, stays as it is configured.
 
     Raises:
@@ -39,9 +40,13 @@ def recent_history(config: PipelineConfig, paths: Paths) -> RecentHistory:
     chosen = config.history
     if chosen.first_rows is not None or chosen.first_share is not None or config.batch.by == "source":
         return RecentHistory(config, ("It learns from the configured history.",))
-    configured = history_batches(config)
+    ids = list_batches(config)
+    configured = select_history(config, ids)
+    still_there = set(ids)
     published = [
-        (b.batch, b.facts.rows_in or 0) for b in open_ledger(paths).all() if paths.report(b.batch).is_dir()
+        (b.batch, b.facts.rows_in or 0)
+        for b in open_ledger(paths).all()
+        if b.batch in still_there and paths.report(b.batch).is_dir()
     ]
     unfit = [
         batch

@@ -143,7 +143,13 @@ def _train(
 
 
 def _recalibrate(config: Path, paths: Paths, decision: RetrainingDecision) -> Recalibrated:
-    done = recalibrate_detector(config, since=decision.since)
+    try:
+        done = recalibrate_detector(config, since=decision.since)
+    except AlreadyRunning:  # nothing was tried
+        raise
+    except BaseException as error:
+        _keep(paths, Step.NOT_RECALIBRATED, decision, reason=f"{type(error).__name__}: {error}")
+        raise
     reasons = " ".join(done.decision.reasons)
     _keep(paths, Step.RECALIBRATED, decision, reason=reasons, version=done.version)
     return done

@@ -1,7 +1,7 @@
 """What was decided about training, and what came of it: an append-only table in the ledger's database.
 
 A retraining is `asked` for; then it is `vetoed`, or it is `begun` and `ended`, or it `failed`. `recalibrated`
-stands for a calibration fitted anew to the same weights.
+stands for a calibration fitted anew to the same weights, `not_recalibrated` for an attempt at one that failed.
 """
 
 from __future__ import annotations
@@ -32,6 +32,7 @@ class Step(StrEnum):
     ENDED = "ended"
     FAILED = "failed"
     RECALIBRATED = "recalibrated"
+    NOT_RECALIBRATED = "not_recalibrated"
 
 
 @dataclass(frozen=True)
@@ -84,8 +85,9 @@ class Retrainings:
 
 
 def last_training_at(steps: Iterable[RetrainingStep]) -> datetime | None:
-    """When the last retraining ended, or the calibration was fitted anew; None: never."""
-    done = [s.at for s in steps if s.step in {Step.ENDED, Step.RECALIBRATED}]
+    """When the last retraining ended, or the calibration was fitted anew; None: never. A recalibration that
+    failed counts, too: nobody asks for one, so that it would be tried, and fail, every night."""
+    done = [s.at for s in steps if s.step in {Step.ENDED, Step.RECALIBRATED, Step.NOT_RECALIBRATED}]
     return max(done, default=None)
 
 

@@ -62,4 +62,5 @@ def test_a_no_holds_until_something_was_trained_all_the_same():
 
 def test_the_cool_down_counts_from_what_ended_or_was_calibrated_and_not_from_what_failed():
     assert last_training_at(steps(Step.BEGUN, Step.FAILED)) is None
+    assert last_training_at(steps(Step.NOT_RECALIBRATED, Step.ASKED)) == NOW
     assert last_training_at(steps(Step.ENDED, Step.RECALIBRATED, Step.ASKED)) == NOW + timedelta(hours=1)

@@ -33,7 +33,9 @@ def examine(home: Path) -> list[tuple[str, str, str]]:
     rows.append(_ledger(home))
     rows.append(("registry", _without_password(settings.registry_uri() or "embedded"), "ok"))
     server = os.environ.get("PREFECT_API_URL")
-    rows.append(("prefect", server or "no server: flows run as plain functions", "ok"))
+    rows.append(
+        ("prefect", _without_password(server) if server else "no server: flows run as plain functions", "ok")
+    )
     return rows
 
 

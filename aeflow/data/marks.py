@@ -42,15 +42,18 @@ class MarkCache:
     """What was read of each file: name -> its size, its time of change, and period -> sum of its rows."""
 
     files: dict[str, tuple[int, int, dict[str, int]]] = field(default_factory=dict)
+    reading: str = ""
+    """SHA-256 of what the config says of source and batches, by which the files were read."""
 
     def to_json(self) -> dict[str, Any]:
         """Plain values."""
-        return {"files": {name: list(known) for name, known in self.files.items()}}
+        return {"reading": self.reading, "files": {name: list(known) for name, known in self.files.items()}}
 
     @classmethod
     def from_json(cls, value: dict[str, Any]) -> MarkCache:
         """The cache that was written so."""
-        return cls({name: (size, at, dict(sums)) for name, (size, at, sums) in value["files"].items()})
+        files = {name: (size, at, dict(sums)) for name, (size, at, sums) in value["files"].items()}
+        return cls(files, value["reading"])
 
 
 def batch_marks(config: PipelineConfig, cache: MarkCache) -> dict[str, str]:
@@ -58,11 +61,15 @@ def batch_marks(config: PipelineConfig, cache: MarkCache) -> dict[str, str]:
 
     Args:
         config: the pipeline.
-        cache: of this pipeline's files; brought up to date.
+        cache: of this pipeline's files; brought up to date, and begun anew where the config reads the
+            source in another way than it was read.
 
     Raises:
         SourceError: the source cannot be read.
     """
+    reading = _reading(config)
+    if cache.reading != reading:
+        cache.files, cache.reading = {}, reading
     if config.kind == "images":
         root = root_of(config)
         refs = images_by_batch(config)
@@ -116,6 +123,11 @@ def _of_files(paths: Iterable[Path]) -> str:
         except OSError:
             digest.update(f"{path}\0missing\n".encode("utf-8", "surrogateescape"))
     return digest.hexdigest()
+
+
+def _reading(config: PipelineConfig) -> str:
+    said = config.source.model_dump_json() + config.batch.model_dump_json()
+    return hashlib.sha256(said.encode()).hexdigest()
 
 
 def _of_periods(config: PipelineConfig, cache: MarkCache) -> dict[str, str]:

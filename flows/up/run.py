@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from aeflow.settings import prepare_environment
 from aeflow.store.claims import claim, holder
 from aeflow.store.files import atomic_file
-from flows.up.services import Addresses, choose_services, is_loopback
+from flows.up.services import Addresses, choose_services, is_loopback, without_user_info
 from flows.up.supervisor import Supervisor
 
 if TYPE_CHECKING:
@@ -131,8 +131,8 @@ def _deploy(configs: Sequence[Path], say: Callable[[str], None]) -> None:
 def _tell_addresses(
     home: Path, configs: Sequence[Path], addresses: Addresses, say: Callable[[str], None]
 ) -> None:
-    say(f"Prefect  {addresses.prefect_ui}")
-    say(f"MLflow   {addresses.mlflow}")
+    say(f"Prefect  {without_user_info(addresses.prefect_ui)}")
+    say(f"MLflow   {without_user_info(addresses.mlflow)}")
     for number, config in enumerate(configs):
         say(f"Review   {addresses.review(number)}  ({config.stem})")
     say(f"Logs     {home / 'logs'}")
@@ -143,8 +143,8 @@ def _tell_addresses(
 
 def _remember(home: Path, addresses: Addresses, supervisor: Supervisor) -> None:
     content = {
-        "prefect_api": addresses.prefect_api,
-        "mlflow": addresses.mlflow,
+        "prefect_api": without_user_info(addresses.prefect_api),
+        "mlflow": without_user_info(addresses.mlflow),
         "processes": supervisor.pids,
     }
     with atomic_file(home / _STATE_FILE) as file:

@@ -91,6 +91,13 @@ def choose_services(
     return Services(tuple(servers), tuple(workers), environment)
 
 
+def without_user_info(address: str) -> str:
+    """The address without the name and the password of whoever calls: it can be shown."""
+    scheme, found, rest = address.partition("://")
+    host, slash, path = rest.partition("/")
+    return f"{scheme}{found}{host.rpartition('@')[2]}{slash}{path}"
+
+
 def is_loopback(host: str) -> bool:
     """Whether only this machine reaches it."""
     return host in _LOOPBACK
@@ -135,13 +142,13 @@ def _mlflow_server(home: Path, addresses: Addresses, environment: Mapping[str, s
     """Over the very store that runs on this machine use directly: it is there to be looked at."""
     command = (
         *("-m", "mlflow", "server", "--host", addresses.host, "--port", str(addresses.mlflow_port)),
-        *("--backend-store-uri", registry_uri() or f"sqlite:///{home / 'mlflow.db'}"),
         *("--artifacts-destination", str(home / "mlartifacts"), "--workers", "1"),
     )
     return Service(
         "mlflow-server",
         (sys.executable, *command),
-        environment,
+        # Not an option: it may hold a password, and everybody on the machine reads command lines.
+        {**environment, "MLFLOW_BACKEND_STORE_URI": registry_uri() or f"sqlite:///{home / 'mlflow.db'}"},
         home / "logs" / "mlflow-server.log",
         health=f"{addresses.mlflow}/health",
     )

@@ -42,6 +42,12 @@ def test_each_database_that_is_connected_to_is_made(compose):
     assert "POSTGRES_PASSWORD:?" in text  # none is in the file, and without one nothing starts
 
 
+def test_no_command_line_holds_a_password(compose):
+    for name, service in compose["services"].items():
+        said = f"{service.get('entrypoint')} {service.get('command')}"
+        assert "PASSWORD" not in said, name
+
+
 def test_volumes_that_are_mounted_are_declared_and_paths_exist(compose):
     declared = compose["volumes"].keys()
     for service in compose["services"].values():

@@ -13,12 +13,12 @@ from aeflow.data.marks import MarkCache, batch_marks, following
 NIGHTS = ("2026-11-19", "2026-11-20", "2026-11-21")
 
 
-def series(folder, *, by="period", window=3, cadence=3600, period="day", **source):
+def series(folder, *, by="period", window=3, cadence=3600, period="day", batch=None, **source):
     return PipelineConfig.model_validate(
         {
             "name": "pump",
             "source": {"kind": "table", "path": "data", "time_column": "t", "channels": ["a"], **source},
-            "batch": {"by": by, "period": period},
+            "batch": {"by": by, "period": period, **(batch or {})},
             "prepare": {"kind": "series", "window_points": window, "cadence_seconds": cadence},
             "model": {"family": "pca"},
             "calibration": {"false_flags_per_batch": 1},
@@ -91,6 +91,42 @@ def test_a_file_that_is_as_it_was_is_not_read_again(three_nights, monkeypatch):
 
     monkeypatch.setattr("aeflow.data.marks._row_sums", refuse)
     assert batch_marks(series(folder), kept) == before
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"period": "week"},
+        {"batch": {"time_zone": "Asia/Tokyo"}},
+        {"channels": ["b"]},
+        {"time_column": "u"},
+        {"entity_column": "e"},
+        {"time_format": "%Y-%m-%dT%H:%M:%SZ"},
+    ],
+    ids=lambda other: next(iter(other)),
+)
+def test_a_file_that_is_to_be_read_in_another_way_is_read_again(tmp_path, other):
+    times = [f"{night}T{hour:02d}:00:00Z" for night in NIGHTS for hour in range(24)]
+    rows = [f'{at},"1,5",2,{at},p' for at in times]
+    write(tmp_path, "rows.csv")
+    (tmp_path / "data" / "rows.csv").write_text("\n".join(["t,a,b,u,e", *rows]) + "\n")
+    cache = MarkCache()
+    before = batch_marks(series(tmp_path), cache)
+    kept = MarkCache.from_json(cache.to_json())
+    after = batch_marks(series(tmp_path, **other), kept)
+    assert after == batch_marks(series(tmp_path, **other), MarkCache())
+    assert kept.reading != cache.reading
+    if "period" in other or "batch" in other:
+        assert after.keys() != before.keys()
+
+
+def test_what_was_kept_of_periods_is_gone_where_batches_are_folders(tmp_path):
+    write(tmp_path, "2026-11-19/rows.csv", *hours("2026-11-19", [1]))
+    cache = MarkCache()
+    batch_marks(series(tmp_path, path="data/2026-11-19"), cache)
+    assert cache.files
+    assert set(batch_marks(series(tmp_path, by="folder"), cache)) == {"2026-11-19"}
+    assert cache.files == {}
 
 
 def test_folders_and_images_are_marked_by_name_size_and_time(tmp_path):

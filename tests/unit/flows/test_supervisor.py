@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import sys
 import time
 
@@ -9,6 +10,7 @@ import psutil
 import pytest
 
 from aeflow.exceptions import InputError, StorageError
+from flows.up.run import _remember, _tell_addresses
 from flows.up.services import Addresses, choose_services
 from flows.up.supervisor import Service, Supervisor
 
@@ -76,8 +78,6 @@ def test_one_that_does_not_start_is_told_with_the_end_of_its_log(tmp_path):
 
 
 def test_a_port_that_is_taken_is_refused_before_anything_starts(tmp_path, home, monkeypatch):
-    import socket
-
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
@@ -85,6 +85,29 @@ def test_a_port_that_is_taken_is_refused_before_anything_starts(tmp_path, home, 
         with pytest.raises(InputError, match=f"port {port} of 127.0.0.1") as told:
             choose_services(home, [], Addresses(prefect_port=port), score_workers=1, train_workers=1)
         assert "--prefect-port" in str(told.value)
+
+
+def test_a_password_is_on_no_command_line_and_in_nothing_that_is_shown(tmp_path, home, monkeypatch):
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    monkeypatch.setenv("MLFLOW_REGISTRY_URI", "postgresql://mlflow:hush@127.0.0.1:1/mlflow")
+    monkeypatch.setenv("PREFECT_API_URL", "http://me:hush@prefect.example:4200/api")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    services = choose_services(home, [], Addresses(mlflow_port=port), score_workers=1, train_workers=1)
+    (server,) = services.servers
+    assert not any("hush" in word for service in [server, *services.workers] for word in service.command)
+    assert server.environment["MLFLOW_BACKEND_STORE_URI"] == "postgresql://mlflow:hush@127.0.0.1:1/mlflow"
+
+    monkeypatch.setenv("MLFLOW_REGISTRY_URI", "https://me:hush@mlflow.example/at/@home")
+    said = []
+    home.mkdir(exist_ok=True)
+    _tell_addresses(home, [], Addresses(), said.append)
+    _remember(home, Addresses(), Supervisor(said.append))
+    shown = "\n".join([*said, (home / "up.json").read_text()])
+    assert "hush" not in shown
+    assert shown.count("https://mlflow.example/at/@home") == 2
+    assert shown.count("http://prefect.example:4200") == 2
 
 
 def test_servers_of_others_are_used_and_not_started(tmp_path, home, monkeypatch):

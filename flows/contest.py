@@ -10,7 +10,7 @@ from aeflow import registry
 from aeflow.detector.planted import compare, measure
 from aeflow.promotion import Decision, Figures, decide
 from aeflow.report.promotion_page import promotion_page
-from aeflow.review.judged_again import compare_judged, decided, score_judged, verdict_auroc
+from aeflow.review.judged_again import compare_judged, decided, score_judged, unseen_by, verdict_auroc
 from aeflow.review.reviewed import reviewed_flags
 from aeflow.store.verdicts import open_verdicts
 from aeflow.training.devices import choose_device
@@ -46,12 +46,14 @@ class Contest:
 def hold_contest(
     config: PipelineConfig, paths: Paths, history: History, challenger: Detector, baseline: Detector
 ) -> Contest:
-    """Try all three on the test part of `history`, on the same planted faults, and on what people said of flags."""
-    judged = decided(reviewed_flags(paths, open_verdicts(paths).all()))
+    """Try all three on the test part of `history`, on the same planted faults, and on what people said of flags
+    that neither challenger nor champion can have learnt from."""
     device = choose_device(config.compute.device)
+    live, champion = live_detector(paths)
+    rivals = [d for d in (challenger, champion) if d is not None]
+    judged = unseen_by(decided(reviewed_flags(paths, open_verdicts(paths).all())), rivals)
     mine = try_detector(challenger, history, judged, config.seed, device)
     linear = try_detector(baseline, history, judged, config.seed, device)
-    live, champion = live_detector(paths)
     theirs = None
     if champion is not None and champion.fits(config):
         theirs = try_detector(champion, history, judged, config.seed, device)

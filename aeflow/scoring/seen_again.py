@@ -43,7 +43,9 @@ def see_window(
     detector: Detector, entity: str, window: Sequence[float | None], *, device: torch.device
 ) -> Seen | None:
     """The last point of a kept window of `schemas.FLAGS`, by this detector; None where it takes windows of
-    another size, or saw nothing there. What was not observed is bridged as far as the window tells."""
+    another size, or saw nothing there. What was not observed is bridged as far as the window tells.
+    Where scores are smoothed or measured against a trailing level (`Detector.look_back`), the score is that of the
+    window alone, and cannot be compared with scores of a batch."""
     prepare, normal = detector.config.prepare, detector.normal
     assert isinstance(prepare, SeriesPrepare)
     assert isinstance(normal, SeriesNormal)

@@ -24,6 +24,7 @@ from aeflow.review.evidence import (
 )
 from aeflow.review.exchange import Form, export_verdicts
 from aeflow.review.pages import entity_page, flag_page, queue_page, trends_page
+from aeflow.review.selection import whole_number
 
 router = APIRouter()
 
@@ -45,7 +46,7 @@ def queue(
     number: Annotated[str, Query(alias="page")] = "1",
 ) -> Response:
     """The queue."""
-    at = int(number) - 1 if number.isdigit() and len(number) < 9 else 0
+    at = (whole_number(number) or 1) - 1
     return page(request, "queue.html.j2", queue_page(desk, desk.board.now(), selection, at))
 
 
@@ -77,9 +78,9 @@ def neighbour(desk: TheDesk, _: TheSession, flag_id: str, number: str) -> Respon
     """A normal image that is most like a flag."""
     catalogue = desk.board.now().catalogue
     place = catalogue.place.get(flag_id)
-    content = None
-    if place is not None and number.isdigit() and len(number) < 4:
-        content = read_neighbour(*catalogue.within(place), int(number))
+    which, content = whole_number(number), None
+    if place is not None and which is not None:
+        content = read_neighbour(*catalogue.within(place), which)
     if content is None:
         raise HTTPException(404, "There is no such picture.")
     return Response(content, media_type="image/webp", headers=_KEPT)
@@ -143,8 +144,9 @@ def entity(request: Request, desk: TheDesk, _: TheSession, name: str = "") -> Re
 @router.get("/trends")
 def trends(request: Request, desk: TheDesk, _: TheSession, nights: str = "60") -> Response:
     """Flags and precision over the nights."""
-    most = int(nights) if nights.isdigit() and 0 < len(nights) < 6 else _MOST_NIGHTS
-    return page(request, "trends.html.j2", trends_page(desk.board.now(), max(most, 1)))
+    wanted = whole_number(nights)
+    most = _MOST_NIGHTS if wanted is None else min(max(wanted, 1), _MOST_NIGHTS)
+    return page(request, "trends.html.j2", trends_page(desk.board.now(), most))
 
 
 @router.get("/export/{form}")

@@ -105,7 +105,7 @@ class Guard:
         if headers.get("content-type", "").partition(";")[0].strip() != "application/x-www-form-urlencoded":
             return _refuse(415, "Only forms are taken, no files.")
         length = headers.get("content-length", "")
-        if not length.isdigit():
+        if not (length.isascii() and length.isdecimal()):
             return _refuse(411, "The length of the form is missing.")
         if int(length) > MOST_BODY_BYTES:
             return _refuse(413, "The form is too long.")

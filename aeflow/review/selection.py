@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 ALL = "all"
 ORDERS = ("severity", "newest", "useful")
+_MOST_DIGITS = 8
 _CUT = 50.0  # the severity of the cut
 _NEAR = 10.0  # in severity: so far from the cut a flag may be and still count as near it
 
@@ -58,6 +59,12 @@ def parse_selection(query: Mapping[str, str]) -> Selection:
     if known.get("order") not in ORDERS:
         known.pop("order", None)
     return Selection(**known)
+
+
+def whole_number(text: str) -> int | None:
+    """The number that an address names; None where it is none, or has more than eight digits. Digits of other
+    scripts and raised ones (`²`) are none: what a person types by hand must not end in an error."""
+    return int(text) if text.isascii() and text.isdecimal() and len(text) <= _MOST_DIGITS else None
 
 
 def chosen_places(
@@ -139,7 +146,8 @@ def _within(catalogue: Catalogue, selection: Selection) -> NDArray[np.bool_]:
         names, codes = catalogue.entities
         mask &= codes == (names.index(selection.entity) if selection.entity in names else -1)
     if selection.version:
-        mask &= catalogue.version == (int(selection.version) if selection.version.isdigit() else -1)
+        version = whole_number(selection.version)
+        mask &= catalogue.version == (-1 if version is None else version)
     if selection.text:
         wanted = selection.text.casefold()
         folded, which = catalogue.folded_names

@@ -145,6 +145,20 @@ def test_no_path_leads_out_of_the_store(client, path):
     assert "SQLite" not in answer.text
 
 
+@pytest.mark.parametrize(
+    "typed",
+    ["\u00b2", "\u0663", "-1", "1.5", "9" * 5_000],
+    ids=["raised", "arabic", "negative", "fraction", "endless"],
+)
+def test_what_is_no_number_counts_as_not_given(client, typed):
+    asked = {
+        name: client.get(path, params={name: typed}) for name, path in (("page", "/"), ("nights", "/trends"))
+    }
+    assert {name: answer.status_code for name, answer in asked.items()} == {"page": 200, "nights": 200}
+    assert client.get("/", params={"version": typed}).status_code == 200
+    assert client.get(f"/flag/{first_flag(client)}/normal-{typed[:9]}.webp").status_code == 404
+
+
 def test_a_picture_that_is_none_of_a_flag_is_not_found(client):
     flag = first_flag(client)
     for name in ("original", "secret", "image_png"):

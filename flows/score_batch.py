@@ -413,7 +413,6 @@ def build_report(
         pictured_flags=config.report.max_evidence_flags,
         context_points=config.report.context_points,
         exemplars=detector.exemplars,
-        retraining=config.retraining,
     )
     aside = iter_quarantine(place.quarantine)
     write_report(place.build, facts, provenance, quarantine=aside, options=options)

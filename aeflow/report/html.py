@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
@@ -52,13 +52,12 @@ _EXAMPLES = 3
 class PageOptions:
     """How the page shows a batch. zone: IANA time zone of all times on it; pictured_flags: how many flags
     get pictures or a plot; context_points: shown before and after an event; exemplars: normal items that the
-    detector keeps, for the map; retraining: the rule by which the drift of the night is judged."""
+    detector keeps, for the map."""
 
     zone: str = "UTC"
     pictured_flags: int = 200
     context_points: int = 60
     exemplars: Exemplars | None = None
-    retraining: Retraining = field(default_factory=Retraining)
 
 
 def write_page(
@@ -130,7 +129,7 @@ def render_page(
         script_hash=_script_hash(),
         survey_has_cut=survey.cut_p_value is not None,
         suppressed=_suppressed(flags, options.zone),
-        drift=_drift(summary, options.retraining),
+        drift=_drift(summary),
         code_map=_code_map(flags, options.exemplars, pictured=len(cards)),
     )
 
@@ -214,9 +213,10 @@ def _suppressed(flags: Path, zone: str) -> list[dict[str, Any]]:
     ]
 
 
-def _drift(summary: Summary, rule: Retraining) -> Judgement | None:
-    """What the night says by itself; several nights may say more (`aeflow retrain`)."""
-    return None if summary.drift is None else judge_nights((night_of(summary),), rule)
+def _drift(summary: Summary) -> Judgement | None:
+    """What the night says by itself; several nights may say more (`aeflow retrain`). Judged by the usual rule,
+    not the pipeline's own: how it is retrained is no part of the receipt, and must not change the page."""
+    return None if summary.drift is None else judge_nights((night_of(summary),), Retraining())
 
 
 def _code_map(flags: Path, exemplars: Exemplars | None, *, pictured: int) -> Markup | None:

@@ -4,6 +4,7 @@ import base64
 import hashlib
 import re
 import shutil
+from dataclasses import fields
 from datetime import UTC, datetime
 from html.parser import HTMLParser
 from itertools import pairwise
@@ -280,6 +281,19 @@ def test_the_drift_of_the_night_is_shown_with_what_it_says(series):
     assert "1 has moved" in shown.text
     assert len(shown.all("script")) == 1
     assert "Not measured" in page(folder, rows).text
+
+
+def test_how_the_detector_is_retrained_does_not_change_the_page(series, monkeypatch):
+    # The receipt's config digest leaves these settings out: the page must not hang on them.
+    asked = []
+    monkeypatch.setattr(
+        "aeflow.report.html.judge_nights",
+        lambda nights, rule: asked.append(rule) or judge_nights(nights, rule),
+    )
+    folder, rows = series
+    page(folder, rows, drift=DriftSection(inputs=(), latent=(), entities=2, moved_entities=0, new_entities=0))
+    assert asked == [Retraining()]
+    assert not {field.name for field in fields(PageOptions)} & {"retraining", "schedule", "notify"}
 
 
 def test_a_promise_that_is_not_kept_is_told_above_the_flags(series):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -38,7 +39,8 @@ def precedents_in_force(
     """The flags that were called true or false and still bear on others at the time `now`, as `detector`,
     which is `version` of the pipeline's, sees them.
 
-    What another version flagged is shown to this one again; a flag of which neither window nor picture was
+    What another version flagged is shown to this one again. Where scores hang on more than one window, its score
+    is the one that is as rare by this detector as the flag was by its own. A flag of which neither window nor picture was
     kept, or which this one cannot take, is no precedent.
 
     Raises:
@@ -86,6 +88,17 @@ def _seen(
         return Seen(row["score"], direction_of(row, channels), signature)
     if row["item"] is None:
         window = flag.picture("window")
-        return None if window is None else see_window(detector, row["entity"], window, device=device)
+        seen = None if window is None else see_window(detector, row["entity"], window, device=device)
+        return seen if seen is None or detector.look_back == 0 else _as_rare(seen, row, detector)
     png = flag.picture("image_png")
     return None if png is None else see_picture(detector, png, device=device)
+
+
+def _as_rare(seen: Seen, row: dict[str, Any], detector: Detector) -> Seen | None:
+    """With the score to which the detector gives the p-value that the flag has in its report, or the nearest it
+    can tell: scores of two detectors have no unit in common, and p-values do."""
+    p_value = row.get("p_value")
+    if p_value is None:
+        return None
+    score, _ = detector.calibration_of(row["entity"]).normal.score_at(p_value)
+    return replace(seen, score=score)

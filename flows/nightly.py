@@ -84,7 +84,8 @@ def score_pending(
     ended: Callable[[Attempt], None] | None = None,
     progress: Callable[[str], AbstractContextManager[Progress]] | None = None,
 ) -> Night:
-    """Score every batch that has no report, or whose data have changed since.
+    """Score every batch that has no report, or whose data have changed since: another detector or config
+    since then is no reason.
 
     Args:
         config: the pipeline's YAML file.
@@ -113,6 +114,8 @@ def score_pending(
                 jobs=jobs,
                 version=version,
                 force=force,
+                # One that was scored by name has no mark yet, and is none the less done.
+                other_data_only=True,
                 ended=lambda attempt: _ended(config, attempt, pending, ended),
                 progress=progress,
             )

@@ -59,6 +59,7 @@ def tell(config: Path, notice: Notice, *, now: datetime | None = None) -> int:
     now = now or datetime.now(UTC)
     try:
         incidents = open_incidents(Paths(home_for(config), pipeline.name))
+        incidents.meet([channel.variable for channel in pipeline.notify.channels], now=now)
         incidents.report(
             notice.kind,
             notice.key or notice.title,

@@ -58,6 +58,10 @@ if TYPE_CHECKING:
     from aeflow.store.publish import Published
 
 
+_DATA = ("input_digest", "rows_in")
+_ALL = (*_DATA, "config_digest", "detector_version")
+
+
 @dataclass(frozen=True)
 class ScoredBatch:
     """What became of a batch. `changed` is False where the report had been published just so before;
@@ -96,6 +100,7 @@ def score_batch(
     *,
     version: int | None = None,
     force: bool = False,
+    other_data_only: bool = False,
     progress: Callable[[float, str], None] | None = None,
 ) -> ScoredBatch:
     """Score a batch with the champion (or a given version) and publish its report.
@@ -105,6 +110,8 @@ def score_batch(
         batch: which batch.
         version: of the detector; None: the champion.
         force: score again although nothing changed.
+        other_data_only: a report that is there is made again for other data alone, whatever detector and
+            config are now.
         progress: told how far the scoring is.
 
     Raises:
@@ -126,7 +133,8 @@ def score_batch(
             Thread(target=load_engine, name="great-expectations", daemon=True).start()
             staged = take_in_batch(pipeline, batch, place, detector)
             run.learn(input_digest=staged.digest, rows_in=staged.rows_in)
-            if not force and known is not None and _still_holds(known.facts, run.facts, staged, paths):
+            keys = _DATA if other_data_only and known is not None and known.state == "published" else _ALL
+            if not force and known is not None and _still_holds(known.facts, run.facts, staged, paths, keys):
                 facts, changed = known.facts, False
             else:
                 precedents = fetch_precedents(pipeline, paths, detector, ref)
@@ -236,13 +244,12 @@ def config_digest(config: PipelineConfig) -> str:
     return sha256_bytes(dump_json(computed).encode())
 
 
-def _still_holds(known: Facts, now: Facts, staged: Intake, paths: Paths) -> bool:
-    """Whether the published report was made of just this: data, detector, config."""
-    same = ("input_digest", "config_digest", "detector_version", "rows_in")
+def _still_holds(known: Facts, now: Facts, staged: Intake, paths: Paths, keys: Sequence[str]) -> bool:
+    """Whether the published report was made of just this: of what `keys` name."""
     aside = sum(staged.quarantined.values())
     return (
         paths.report(staged.batch).is_dir()
-        and all(getattr(known, key) == getattr(now, key) for key in same)
+        and all(getattr(known, key) == getattr(now, key) for key in keys)
         and known.quarantined is not None
         and known.quarantined >= aside
     )

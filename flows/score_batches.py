@@ -42,6 +42,7 @@ def score_batches(
     jobs: int = 1,
     version: int | None = None,
     force: bool = False,
+    other_data_only: bool = False,
     ended: Callable[[Attempt], None] | None = None,
     progress: Callable[[str], AbstractContextManager[Progress]] | None = None,
 ) -> list[Attempt]:
@@ -53,6 +54,7 @@ def score_batches(
         jobs: so many processes.
         version: of the detector; None: the champion.
         force: score again although nothing changed.
+        other_data_only: as in `flows.score_batch.score_batch`.
         ended: told of each batch as it ends, in whatever order they do.
         progress: opened for each batch with what to call it, where one process does them all.
 
@@ -64,7 +66,7 @@ def score_batches(
     """
     if jobs < 1:
         raise InputError(f"expected at least one job, got {jobs}", where="--jobs")
-    score = partial(_attempt, config, version=version, force=force)
+    score = partial(_attempt, config, version=version, force=force, other_data_only=other_data_only)
     if jobs == 1 or len(batches) < 2:
         return [
             _told(_alone(score, name, f"{name} ({number}/{len(batches)})", progress), ended)
@@ -90,10 +92,24 @@ def _alone(
 
 
 def _attempt(
-    config: Path, batch: str, *, version: int | None, force: bool, progress: Progress | None = None
+    config: Path,
+    batch: str,
+    *,
+    version: int | None,
+    force: bool,
+    other_data_only: bool,
+    progress: Progress | None = None,
 ) -> Attempt:
     try:
-        scored = run(score_batch, config, batch, version=version, force=force, progress=progress)
+        scored = run(
+            score_batch,
+            config,
+            batch,
+            version=version,
+            force=force,
+            other_data_only=other_data_only,
+            progress=progress,
+        )
     except Exception as error:  # noqa: BLE001 - whoever asked for the batches says what becomes of it
         return Attempt(batch, error=error)
     return Attempt(batch, scored)

@@ -20,6 +20,7 @@ from aeflow.report.html import REPORT_FILE, page_environment
 from aeflow.report.summary import read_summary
 from aeflow.report.svg import LEFT, RIGHT, Scale, svg, tick
 from aeflow.report.wording import counted, figure
+from aeflow.store.claims import exclusive
 from aeflow.store.files import atomic_file
 
 if TYPE_CHECKING:
@@ -59,21 +60,27 @@ def write_nights(paths: Paths) -> Path:
     Raises:
         StorageError: it cannot be written.
     """
+    path = paths.reports / NIGHTS_FILE
+    # Of two that score at once, the one that looked first must not write last.
+    with exclusive(paths.nights_lock):
+        page = _page(paths)
+        with atomic_file(path) as file:
+            file.write(page.encode())
+    return path
+
+
+def _page(paths: Paths) -> str:
     nights = last_nights(paths)
     rows = [
         NightRow(night, f"{quote(paths.report(night.batch).name)}/{REPORT_FILE}")
         for night in reversed(nights)
     ]
     template = page_environment().get_template("nights.html.j2")
-    page = template.render(
+    return template.render(
         pipeline=paths.pipeline,
         rows=rows,
         plot=Markup(flags_by_night(nights)) if nights else None,  # noqa: S704 - the plot escapes
     )
-    path = paths.reports / NIGHTS_FILE
-    with atomic_file(path) as file:
-        file.write(page.encode())
-    return path
 
 
 def flags_by_night(nights: Sequence[Summary]) -> str:

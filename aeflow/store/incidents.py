@@ -3,6 +3,9 @@
 An incident is known by its kind and key. While it is open, coming up again only counts; once it is
 over, the same key is a new incident. A telling is begun before its message is sent and ended after, so
 that two processes do not both send it, and one that was killed between is done again by a later one.
+
+What came and went by itself, such as new flags, is never over: a channel is told of what came since it is
+there. Of what lasts, such as a night that is missing, it is told however long that has lasted.
 """
 
 from __future__ import annotations
@@ -14,7 +17,7 @@ from typing import TYPE_CHECKING, cast
 import sqlalchemy as sa
 
 from aeflow import settings
-from aeflow.store.ledger_tables import database_errors, incidents, open_database, tellings, writing
+from aeflow.store.ledger_tables import channels, database_errors, incidents, open_database, tellings, writing
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -22,6 +25,8 @@ if TYPE_CHECKING:
 
     from aeflow.store.paths import Paths
 
+_MOMENTARY = ("flags", "promotion")
+"""Kinds of what is never over, since it does not last."""
 _UNFINISHED = timedelta(minutes=5)
 """A telling that was begun so long ago and not ended was that of a process that died."""
 
@@ -86,9 +91,24 @@ class Incidents:
         with database_errors(str(self.engine.url)), self.engine.connect() as connection:
             return [_incident(row) for row in connection.execute(query.order_by(incidents.c.id)).mappings()]
 
+    def meet(self, names: Sequence[str], *, now: datetime) -> None:
+        """The channels of these names are there; those that were not are from `now` on."""
+        mine = sa.select(channels.c.channel).where(channels.c.pipeline == self.pipeline)
+        with database_errors(str(self.engine.url)):
+            with self.engine.connect() as connection:
+                if set(names) <= set(connection.scalars(mine)):
+                    return
+            with writing(self.engine) as connection:
+                if connection.dialect.name == "postgresql":  # two that meet it at once note it once
+                    connection.execute(sa.text("LOCK TABLE channels IN SHARE ROW EXCLUSIVE MODE"))
+                for name in sorted(set(names) - set(connection.scalars(mine))):
+                    row = {"pipeline": self.pipeline, "channel": name, "since": now}
+                    connection.execute(sa.insert(channels).values(**row))
+
     def begin_telling(self, channel: str, wanted: Sequence[str], *, now: datetime) -> list[Incident]:
         """The open incidents of the kinds `wanted` that `channel` has not been told of and that nobody
-        else is about to tell. They are the caller's to tell, then to end.
+        else is about to tell; of those that do not last, the ones since the channel was met. They are the
+        caller's to tell, then to end.
 
         Args:
             channel: a name of the channel that stays the same.
@@ -99,10 +119,14 @@ class Incidents:
             (tellings.c.channel == channel)
             & (tellings.c.told_at.is_not(None) | (tellings.c.begun_at > now - _UNFINISHED))
         )
+        since = sa.select(channels.c.since).where(
+            (channels.c.pipeline == self.pipeline) & (channels.c.channel == channel)
+        )
         query = sa.select(incidents).where(
             self._mine
             & incidents.c.over_at.is_(None)
             & incidents.c.kind.in_(wanted)
+            & (incidents.c.kind.not_in(_MOMENTARY) | (incidents.c.last_at >= since.scalar_subquery()))
             & incidents.c.id.not_in(told)
         )
         with database_errors(str(self.engine.url)), writing(self.engine) as connection:

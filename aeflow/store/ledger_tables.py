@@ -137,6 +137,14 @@ tellings = sa.Table(
     sa.Column("told_at", UtcTime),
 )
 
+channels = sa.Table(
+    "channels",
+    _metadata,
+    sa.Column("pipeline", sa.Text, primary_key=True),
+    sa.Column("channel", sa.Text, primary_key=True),
+    sa.Column("since", UtcTime, nullable=False),
+)
+
 nightly_runs = sa.Table(
     "nightly_runs",
     _metadata,

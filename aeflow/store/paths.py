@@ -151,6 +151,11 @@ class Paths:
         return self.home / "claims" / self.pipeline / "training.claim"
 
     @property
+    def nights_lock(self) -> Path:
+        """The file that a process locks while it writes the page of the last nights."""
+        return self.home / "claims" / self.pipeline / "nights.lock"
+
+    @property
     def mark_cache(self) -> Path:
         """What was read of each source file to mark its batches; safe to delete."""
         return self.home / "cache" / "marks" / f"{self.pipeline}.json"

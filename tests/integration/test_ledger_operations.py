@@ -128,3 +128,18 @@ def test_a_file_that_was_only_touched_changes_nothing(daily, tmp_path):
     (space.folder / "data" / "daily" / f"{NIGHTS[0]}.csv").touch()
     assert "Nothing to do" in space.ok("score", "daily", "--pending")
     assert digests(space) == before
+
+
+def test_what_was_scored_by_name_is_not_pending_whatever_the_config_is_now(daily, tmp_path):
+    space = copy_of(daily, tmp_path / "by-name")
+    arrive(space, NIGHTS[0])
+    space.ok("score", "daily", "--batch", NIGHTS[0])
+    before = digests(space)
+    space.set("daily", report={"context_points": 5})  # as a newer champion would, it makes another report
+    assert [d["changed"] for d in json.loads(space.ok("score", "daily", "--pending", "--json"))] == [False]
+    assert "Nothing to do" in space.ok("score", "daily", "--pending")
+    assert digests(space) == before
+
+    arrive(space, NIGHTS[0], missing={100})
+    (done,) = json.loads(space.ok("score", "daily", "--pending", "--json"))
+    assert (done["changed"], done["revision"]) == (True, 2)

@@ -103,6 +103,21 @@ def test_kinds_and_severities_go_to_the_channels_that_want_them(pipeline, sink):
     assert [path for path, *_ in sink.messages] == ["/secret-b", "/secret-a"]
 
 
+def test_a_channel_that_is_added_is_told_of_what_lasts_and_of_no_flags_of_the_past(pipeline, sink):
+    for night in range(3):
+        flags = Notice("flags", f"flags of night {night}", severity=85, key=f"night {night}")
+        tell(pipeline(channels=[{"url": "${HOOK}"}]), flags, now=NOON + timedelta(days=night))
+    tell(pipeline(channels=[{"url": "${HOOK}"}]), MISSING, now=NOON)
+    assert len(sink.messages) == 4
+    both = pipeline(channels=[{"url": "${HOOK}"}, {"url": "${OTHER_HOOK}"}])
+    tell(both, FLAGS, now=NOON + timedelta(days=3))
+    by_path = {path: (title, body) for path, title, body in sink.messages[4:]}
+    assert by_path.keys() == {"/secret-a", "/secret-b"}
+    assert by_path["/secret-b"][0] == "pump: 2 notices"
+    assert all(notice.title in by_path["/secret-b"][1] for notice in (FLAGS, MISSING))
+    assert "flags of night" not in by_path["/secret-b"][1]
+
+
 def test_what_comes_up_in_quiet_hours_is_one_message_afterwards(pipeline, sink):
     config = pipeline(channels=[{"url": "${HOOK}"}], quiet_hours={"begin": "22:00", "end": "07:00"})
     over = Notice("run_failed", "The run failed", key="x")

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import fcntl
 import re
 import webbrowser
 from xml.etree import ElementTree as ET
@@ -24,6 +25,24 @@ def test_the_page_has_the_last_thirty_nights_each_with_its_report(store):
     assert addresses[0] == f"batch%3D{store.batches['batch'].iloc[-1]}/report.html"
     assert not re.search(r"https?://", text)
     assert "<script" not in text
+
+
+def test_while_one_process_looks_and_writes_the_others_wait(store, monkeypatch):
+    locked = []
+
+    def look(paths):
+        with paths.nights_lock.open() as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                locked.append(True)
+        return last_nights(paths)
+
+    monkeypatch.setattr("aeflow.report.nights.last_nights", look)
+    write_nights(store.paths)
+    assert locked == [True]
+    with store.paths.nights_lock.open() as file:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
 def test_it_is_no_batch_and_comes_out_the_same_again(store):

@@ -1,6 +1,7 @@
 """The calibration of a detector fitted anew to recent data; its weights and its scores stay as they are.
 
-Nothing of the data trained it, so all of them may calibrate but for a part that is kept to try the result on.
+What the detector learnt of the data calibrates nothing and is not tried, since a network errs less on it. All the
+rest may calibrate but for a part that is kept to try the result on.
 
 Legend: N items, L grid points.
 """
@@ -16,7 +17,7 @@ import pyarrow.parquet as pq
 from aeflow.config import SeriesPrepare
 from aeflow.data.image_intake import items_path
 from aeflow.data.series import SeriesInputs, history_grid
-from aeflow.data.splits import CALIBRATION, TEST, split_time, stretches
+from aeflow.data.splits import CALIBRATION, TEST, TRAIN, split_time, stretches
 from aeflow.detector import image_fitting
 from aeflow.detector.detector import Detector, FittedOn, fingerprint
 from aeflow.detector.image_fitting import ImageHistory, best_of_items, fit_calibration_of_images
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 
     from aeflow.config import PipelineConfig
     from aeflow.data.intake import Intake
+    from aeflow.data.series import HistoryGrid
     from aeflow.detector.fitting import History
 
 
@@ -75,18 +77,22 @@ def _of_series(
     assert isinstance(normal, SeriesNormal)
     assert isinstance(prepare, SeriesPrepare)
     grid = history_grid(intake.rows_path, prepare, normal.cadences, len(config.channels))
+    learnt = _learnt_points(detector, grid, batches)
     block = stretches(grid.entity, grid.has_row, config.split.stretches)
-    history = SeriesHistory(grid, split_time(block, config.split, counted=grid.has_row), normal.cadences)
+    history = SeriesHistory(
+        grid, split_time(block, config.split, counted=grid.has_row & ~learnt), normal.cadences
+    )
+    history.part[learnt] = TRAIN
     every = grid.window_ends(prepare.window_points, part=np.ones(len(grid.values), dtype=bool), inside=False)
     score = _scores(detector, history, every, device)
-    calibrates = (history.part[every] != TEST) & np.isfinite(score)
+    calibrates = (history.part[every] != TEST) & ~learnt[every] & np.isfinite(score)
     _expect_some(config, int(calibrates.sum()))
     at = every[calibrates]
     calibration, own, of_cohorts = fit_calibrations(
         config, score[calibrates], items_per_batch, grid.entities, grid.entity[at], grid.slot[at]
     )
     fitted = detector.fitted_on
-    used = history.part != TEST
+    used = (history.part != TEST) & ~learnt
     until = dict(fitted.until_us)
     for code, name in enumerate(grid.entities):
         mine = used & (grid.entity == code)
@@ -112,7 +118,9 @@ def _of_images(
     device: torch.device,
 ) -> tuple[Detector, History]:
     history: ImageHistory = image_fitting.prepare_history(config, intake)
-    chosen = history.part != TEST
+    known = _known_images(detector, history)[history.item]
+    history.part[known] = TRAIN
+    chosen = (history.part != TEST) & ~known
     _expect_some(config, int(chosen.sum()))
     item = history.item[chosen]
     found = detector.score_images(
@@ -120,8 +128,8 @@ def _of_images(
     )
     items = np.unique(item)
     scores = best_of_items(found.score, item)
-    # Whatever a part is called here, all but the test part calibrate.
-    calibrating = replace(history, part=np.where(chosen, np.int8(CALIBRATION), np.int8(TEST)))
+    # Whatever a part is called here, all but the test part and what was learnt calibrate.
+    calibrating = replace(history, part=np.where(chosen, np.int8(CALIBRATION), history.part))
     calibration = fit_calibration_of_images(config, scores, calibrating, items_per_batch)
     fitted = detector.fitted_on
     digests = pq.read_table(items_path(intake), columns=["sha256"])["sha256"].to_pylist()
@@ -155,10 +163,29 @@ def _with(
     )
 
 
+def _learnt_points(detector: Detector, grid: HistoryGrid, batches: Sequence[str]) -> NDArray[np.bool_]:
+    """Which points `(L,)` lie in what the detector was fitted to: none where it knows none of the batches, as the
+    rows of a source without time are numbered anew in each history."""
+    fitted = detector.fitted_on
+    if not set(batches) & set(fitted.batches):
+        return np.zeros(len(grid.values), dtype=bool)
+    until = np.array([fitted.until_us.get(name, -(2**62)) for name in grid.entities], dtype=np.int64)
+    return np.asarray(grid.time_us <= until[grid.entity])
+
+
+def _known_images(detector: Detector, history: ImageHistory) -> NDArray[np.bool_]:
+    """Which images, by number, the detector knows, or others of their group; as `FittedOn.knows`."""
+    fitted = detector.fitted_on
+    images = np.array([fingerprint(digest) for digest in history.sha256], dtype=np.uint64)
+    groups = np.array([fingerprint(group or "") for group in history.groups], dtype=np.uint64)
+    grouped = np.array([group is not None for group in history.groups], dtype=bool)
+    return np.asarray(np.isin(images, fitted.items) | (grouped & np.isin(groups, fitted.groups)))
+
+
 def _expect_some(config: PipelineConfig, items: int) -> None:
     if not items:
         raise DetectorError(
-            "none of the recent batches holds an item that can calibrate",
+            "none of the recent batches holds an item that can calibrate and that the detector has not learnt from",
             where=f"pipeline {config.name}",
             remedy="Look at what was set aside and flagged, or train anew: aeflow retrain --force",
         )

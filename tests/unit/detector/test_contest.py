@@ -8,12 +8,15 @@ import numpy as np
 import pytest
 import torch
 
-from aeflow.config import BASELINE, Split
+from aeflow.config import BASELINE, History, PipelineConfig, Split
+from aeflow.data.splits import TEST
 from aeflow.data.take_in import take_in_training
 from aeflow.detector.fitting import fit, prepare
 from aeflow.detector.planted import compare, measure
 from aeflow.detector.recalibration import recalibrate
+from aeflow.exceptions import DetectorError
 from aeflow.promotion import decide
+from tests.image_samples import encoded
 from tests.unit.scoring.plant import ROWS, machine, pipeline, write_rows
 
 CPU = torch.device("cpu")
@@ -161,6 +164,54 @@ def test_the_points_of_a_planted_fault_are_drawn_together(plant):
     assert compare(twice(one), twice(other), seed=0).planted.low == pytest.approx(
         compare(one, other, seed=0).planted.low, abs=1e-9
     )
+
+
+def test_what_the_champion_was_fitted_to_calibrates_nothing_anew(plant, tmp_path):
+    write_rows(tmp_path / "data.csv", {"m": machine(np.random.default_rng(2), DAYS)})
+    config = pipeline(tmp_path, last=DAYS)
+    staged = take_in_training(config, tmp_path / "history")
+    _, history = recalibrate(plant.champion, config, staged, ["later"], device=CPU)
+    middle = int(history.grid.time_us[len(history.grid.time_us) // 2])
+    until = replace(plant.champion.fitted_on, until_us={"m": middle})
+    half = replace(plant.champion, fitted_on=until)
+    all_new, _ = recalibrate(half, config, staged, ["later"], device=CPU)
+    known, tried = recalibrate(half, config, staged, ["d0", "later"], device=CPU)
+    assert known.calibration.n == pytest.approx(all_new.calibration.n / 2, rel=0.02)
+    assert (tried.grid.time_us[tried.part == TEST] > middle).all()
+    assert known.fitted_on.until_us["m"] > middle
+    everything = replace(half, fitted_on=replace(until, until_us={"m": 2**62}))
+    with pytest.raises(DetectorError, match="not learnt from"):
+        recalibrate(everything, config, staged, ["d0"], device=CPU)
+
+
+def test_images_that_the_champion_knows_calibrate_nothing_anew(tmp_path):
+    generator = np.random.default_rng(0)
+    for batch in ("old", "new"):
+        (tmp_path / batch).mkdir()
+        for i in range(40):
+            pixels = generator.integers(0, 256, (12, 12), dtype=np.uint8)
+            (tmp_path / batch / f"{i}.png").write_bytes(encoded(pixels))
+    config = PipelineConfig.model_validate(
+        {
+            "name": "noise",
+            "source": {"kind": "images", "root": "."},
+            "batch": {"by": "folder"},
+            "history": {"batches": ["old"]},
+            "prepare": {"kind": "images", "height_px": 12, "width_px": 12},
+            "model": {"family": "pca"},
+            "calibration": {"false_flags_per_batch": 1},
+        }
+    ).at(tmp_path)
+    data = prepare(config, take_in_training(config, tmp_path / "one"), batches=["old"])
+    champion = fit(config, config.model, data, device=CPU, with_drift=False).detector
+    both = config.model_copy(update={"history": History(batches=("old", "new"))}).at(tmp_path)
+    staged = take_in_training(both, tmp_path / "two")
+    fresh, history = recalibrate(champion, both, staged, ["old", "new"], device=CPU)
+    known = {i for i, s in enumerate(history.sha256) if champion.fitted_on.knows(s, None)}
+    tried = set(history.item[history.part == TEST].tolist())
+    assert len(known) > 20
+    assert not known & tried
+    assert fresh.calibration.n == 80 - len(known) - len(tried)
 
 
 def test_a_fresh_calibration_is_scored_by_the_rule_that_it_was_fitted_for(plant, tmp_path):

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from aeflow.config import SeriesPrepare
 from aeflow.data.labels import key_in_words, parse_key, read_classes
 from aeflow.exceptions import SourceError
 from aeflow.numerics.codes import active_units
@@ -148,10 +149,14 @@ def embed_batch(
 
 def _reach(task: SideTask) -> int | None:
     """How far a window reaches back, in microseconds; None for images."""
-    context = task.detector.context
-    if context.cadence_seconds is None:
-        return None
-    return round(context.points * context.cadence_seconds * 1e6)
+    cadence = task.detector.context.cadence_seconds
+    return None if cadence is None else round(_window_points(task) * cadence * 1e6)
+
+
+def _window_points(task: SideTask) -> int:
+    """Of a window whose code is told; scores may look further back than it."""
+    prepare = task.detector.config.prepare
+    return prepare.window_points if isinstance(prepare, SeriesPrepare) else 1
 
 
 def _neighbours(
@@ -177,7 +182,7 @@ def _neighbours(
     queries = rows_of(first_pass, np.array([at[key] for key in dict.fromkeys(order)], dtype=np.int64))
     reach = _reach(task)
     # Windows that share points are alike for that alone: of those that overlap only the nearest is told.
-    points = 1 if reach is None else 2 * task.detector.context.points
+    points = 1 if reach is None else 2 * _window_points(task)
     nearest = nearest_rows(first_pass, queries.code, moments, count=(_NEIGHBOURS + 1) * points)
     rows = np.unique(nearest.row[nearest.row >= 0])
     keys = dict(zip(rows.tolist(), rows_of(first_pass, rows).keys, strict=True))

@@ -72,8 +72,10 @@ def init(  # noqa: PLR0917 - typer reads each option off the signature
         profile = profile_sql(sql, url, time=time, entity=entity)
     path = write_config(profile, name, target.parent, force=force)
     for line in path.read_text(encoding="utf-8").splitlines():
-        if line.startswith("# - "):  # what was seen in the data, as it stands on top of the file
-            print(line.removeprefix("# - "))
+        if not line.startswith("#"):
+            break
+        if line.startswith(("# - ", "#   ")):  # what was seen in the data, as it stands on top of the file
+            print(line.removeprefix("# - ").removeprefix("# "))
     print(f"Wrote {path}. Next: aeflow check {name}, aeflow train {name}")
 
 

@@ -37,6 +37,19 @@ def find_config(name_or_path: str, *, configs: Path = Path("configs")) -> Path:
     raise ConfigError(msg, where=name_or_path, remedy=remedy)
 
 
+class _StrictLoader(yaml.SafeLoader):
+    """Refuses a key that stands twice: YAML itself keeps the last one without a word."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        first: dict[str, int] = {}
+        for key, _ in node.value:
+            line = key.start_mark.line + 1
+            if first.setdefault(str(key.value), line) != line:
+                msg = f"the key {key.value!r} stands twice, on lines {first[str(key.value)]} and {line}"
+                raise yaml.YAMLError(msg)
+        return super().construct_mapping(node, deep=deep)
+
+
 def load_config(path: Path) -> PipelineConfig:
     """The pipeline that the YAML file at `path` describes.
 
@@ -44,7 +57,7 @@ def load_config(path: Path) -> PipelineConfig:
         ConfigError: the file cannot be read, is not YAML, or does not describe a pipeline.
     """
     try:
-        raw = yaml.safe_load(path.read_text(encoding="utf-8"))
+        raw = yaml.load(path.read_text(encoding="utf-8"), Loader=_StrictLoader)  # noqa: S506 - a safe one
     except OSError as error:
         msg = f"the config cannot be read: {error.strerror}"
         raise ConfigError(msg, where=str(path)) from error

@@ -6,12 +6,13 @@ import difflib
 import fnmatch
 from typing import TYPE_CHECKING
 
+from aeflow.data import periods
 from aeflow.exceptions import BatchNotFound
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from aeflow.config import PipelineConfig
+    from aeflow.config import BatchRule, PipelineConfig
 
 _SHOWN_BATCHES = 10
 
@@ -20,9 +21,13 @@ def select_history(config: PipelineConfig, ids: Sequence[str]) -> list[str]:
     """Those of `ids` (sorted), in their order, that `config.history` chooses.
 
     Raises:
-        BatchNotFound: an id or glob of `history.batches` fits no batch, or none is left.
+        BatchNotFound: an id or glob of `history.batches` fits no batch, a bound is no id of a period, or none
+            is left.
     """
     history = config.history
+    if config.batch.by == "period":
+        for key in ("first", "last"):
+            _expect_period(getattr(history, key), config.batch, f"history.{key}")
     for pattern in history.batches:
         if not any(_fits(batch, pattern) for batch in ids):
             raise batch_not_found(pattern, ids, where="history.batches")
@@ -37,6 +42,16 @@ def select_history(config: PipelineConfig, ids: Sequence[str]) -> list[str]:
         msg = f"history chooses none of the {len(ids)} batches of the source"
         raise BatchNotFound(msg, where="history", remedy=f"Widen the section. {_listing(ids)}")
     return chosen
+
+
+def _expect_period(batch: str | None, rule: BatchRule, where: str) -> None:
+    """Ids are compared as text: 2026-2-18 would come after every February."""
+    if batch is None:
+        return
+    try:
+        periods.bounds(batch, rule)
+    except BatchNotFound as error:
+        raise BatchNotFound(f"{error.problem}, got {batch!r}", where=where) from error
 
 
 def batch_not_found(batch: str, ids: Sequence[str], *, where: str) -> BatchNotFound:

@@ -15,6 +15,7 @@ import math
 import re
 from dataclasses import dataclass
 from datetime import timedelta
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -42,7 +43,6 @@ from aeflow.onboarding.tables import SqlProfile, TableProfile
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
-    from pathlib import Path
 
     from aeflow.onboarding.tables import Readings
 
@@ -226,6 +226,14 @@ def _series_promise(batch: BatchRule, reasons: dict[str, str]) -> Calibration:
     return Calibration(false_discovery_rate=_ONE_BATCH_FALSE_SHARE)
 
 
+def _url_from(url: str, relative: Callable[[Path], str]) -> str:
+    """The url as it has to stand in the config's folder: a database file by a path that starts there."""
+    scheme, mark, path = url.partition(":///")
+    if not mark or scheme not in {"sqlite", "duckdb"} or path.startswith("/") or not path or "${" in path:
+        return url
+    return f"{scheme}:///{relative(Path(path).absolute())}"
+
+
 def _series_source(
     profile: TableProfile | SqlProfile, relative: Callable[[Path], str]
 ) -> TableSource | SqlSource:
@@ -234,7 +242,7 @@ def _series_source(
         assert roles.time is not None
         return SqlSource(
             query=relative(profile.query),
-            url=profile.url,
+            url=_url_from(profile.url, relative),
             time_column=roles.time,
             entity_column=roles.entity,
             channels=roles.channels,

@@ -148,6 +148,9 @@ def profile_table(
         columns = tuple(
             with_time_format(c, sampled[c.name], time_format, named=c.name == time) for c in columns
         )
+    if time_format is not None and not any(c.time_formats == (time_format,) for c in columns):
+        msg = f"expected times of the format {time_format!r} in {time or 'a column'}, and there are none"
+        raise SourceError(msg, where=str(path), remedy="Mend --time-format, or leave it away.")
     roles = assign_roles(columns, rows, time=time, entity=wish, where=str(path))
     forms = next((c.time_formats for c in columns if c.name == roles.time), ())
     source = source.model_copy(update={"time_column": roles.time, "time_format": next(iter(forms), None)})

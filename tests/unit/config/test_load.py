@@ -173,3 +173,10 @@ def test_the_shipped_configs_are_complete(path):
     given = yaml.safe_load(path.read_text(encoding="utf-8"))
     assert config.name == path.stem
     assert set(given) == set(PipelineConfig.model_fields)
+
+
+def test_a_key_that_stands_twice_is_refused_with_both_lines(tmp_path):
+    path = tmp_path / "a.yaml"
+    path.write_text("name: a\nseed: 1\nbatch:\n  by: period\nseed: 2\n")
+    with pytest.raises(ConfigError, match="'seed' stands twice, on lines 2 and 5"):
+        load_config(path)

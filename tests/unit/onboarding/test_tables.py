@@ -121,6 +121,7 @@ def test_parquet_is_read_by_its_types(tmp_path):
         (("time", "x"), [(t, 1) for t in hours(5)], {"time": "tiem"}, "'tiem'"),
         (("time", "x"), [(t, 1) for t in hours(5)], {"time": "x"}, "--time-format"),
         (("time", "x"), [(t, 1) for t in hours(5)], {"time_format": "seconds"}, "epoch_seconds"),
+        (("time", "x"), [(t, 1) for t in hours(5)], {"time_format": "%d/%m"}, "Mend --time-format"),
         (("t", "x"), [(f"0{d}/02/2026", d) for d in (1, 2, 3)], {}, "Say which it is: --time-format"),
         (("time", "x"), [(t, 1) for t in hours(5)], {"entity": "machine"}, "'machine'"),
     ],
@@ -198,3 +199,16 @@ def test_a_query_is_looked_at_with_its_bounds_wide_open(tmp_path):
 def test_a_query_that_is_missing_is_refused(tmp_path):
     with pytest.raises(ConfigError, match="there is none"):
         profile_sql(tmp_path / "none.sql", "sqlite:///none.db")
+
+
+def test_a_database_named_from_here_is_found_from_the_folder_of_the_config(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "data").mkdir()
+    with sqlite3.connect(tmp_path / "data" / "a.db") as database:
+        database.execute("create table readings (time text, x real)")
+        database.executemany("insert into readings values (?, ?)", [(t, i) for i, t in enumerate(hours(240))])
+    query = tmp_path / "q.sql"
+    query.write_text("select time, x from readings where time >= :start and time < :end")
+    config = load_config(write_config(profile_sql(query, "sqlite:///data/a.db"), "a", tmp_path / "configs"))
+    assert config.source.url == "sqlite:///../data/a.db"
+    assert list_series_batches(config)[0] == "2026-11-01"

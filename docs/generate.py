@@ -182,7 +182,7 @@ def _sql_lines() -> list[str]:
         "| `scores` | `scores.parquet` of every report, with `batch` from the folder's name; `where batch = ...` opens no other file |",
         "| `quarantine` | what was set aside, of batches without a report too |",
         "| `batches` | a row a report, of its `summary.json` |",
-        "| `verdicts` | everything that was said, in its order |",
+        "| `verdicts` | everything that was said, in its order, each word on the flag that it binds now |",
         "| `standings` | what holds of each flag after all that was said |",
         "",
         "`precision_of`, `precision_low` and `precision_high` take the numbers of confirmed and refuted flags and give their precision",

@@ -10,8 +10,8 @@ from aeflow import registry
 from aeflow.detector.planted import compare, measure
 from aeflow.promotion import Decision, Figures, decide
 from aeflow.report.promotion_page import promotion_page
+from aeflow.report.reviewed import reviewed_flags
 from aeflow.review.judged_again import compare_judged, decided, score_judged, unseen_by, verdict_auroc
-from aeflow.review.reviewed import reviewed_flags
 from aeflow.store.verdicts import open_verdicts
 from aeflow.training.devices import choose_device
 from flows.io_tasks import io_step, step
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from aeflow.detector.planted import Trial
     from aeflow.promotion import Against
     from aeflow.registry import DetectorRef
-    from aeflow.review.reviewed import ReviewedFlag
+    from aeflow.report.reviewed import ReviewedFlag
     from aeflow.store.paths import Paths
 
 

@@ -14,9 +14,9 @@ from aeflow.exceptions import InputError
 from aeflow.numerics.projection import FEWEST, Projection, project
 from aeflow.report.latent_map import ByClass, ByScore, ByVerdict, latent_map
 from aeflow.report.receipt import read_receipt
+from aeflow.report.reviewed import bound_verdicts
 from aeflow.representations.class_reading import drawn_evenly
 from aeflow.representations.embedding_table import portions, rows_of
-from aeflow.review.reviewed import bound_verdicts
 from aeflow.scoring import SCORES_FILE
 from aeflow.store.verdicts import open_verdicts, standing
 

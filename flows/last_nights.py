@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 
 from aeflow import registry
 from aeflow.report.night import night_of
+from aeflow.report.reviewed import bound_verdicts
 from aeflow.report.summary import read_summary
 from aeflow.retraining import Circumstances, Judgement, Night, judge_nights
 from aeflow.review.learning import verdicts_since
-from aeflow.review.reviewed import bound_verdicts
 from aeflow.store.ledger import open_ledger
 from aeflow.store.retrainings import asked_since, last_training_at, open_retrainings, vetoed_at
 from aeflow.store.verdicts import Standing, open_verdicts, standing

@@ -1,8 +1,8 @@
 """Everything that a pipeline has published, as views of one DuckDB connection that can only read.
 
 `flags`, `scores` and `quarantine` are the Parquet files themselves; `batches` is made of the summaries,
-`verdicts` and `standings` of the ledger's database. Nothing else can be reached from a query: no other
-file, no network, no setting.
+`verdicts` and `standings` of the ledger's database, each word on the flag that it binds now, so that they
+join `flags`. Nothing else can be reached from a query: no other file, no network, no setting.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ import duckdb
 import pyarrow as pa
 
 from aeflow import schemas
+from aeflow.report.reviewed import bound_verdicts
 from aeflow.report.stored import FLAGS_FILE, SCORES_FILE
 from aeflow.report.summary import read_summary
 from aeflow.store.verdicts import open_verdicts, standing, words_that_hold
@@ -54,7 +55,7 @@ def open_views(
     goes to a temporary folder that is removed in the end.
 
     Raises:
-        StorageError, IntegrityError: a summary or the database cannot be read.
+        StorageError, IntegrityError: a summary, a report or the database cannot be read.
     """
     with TemporaryDirectory(prefix="aeflow-sql-") as spill, duckdb.connect(":memory:") as connection:
         connection.execute(_MACROS)
@@ -62,7 +63,7 @@ def open_views(
         if "batches" in wanted:
             _create_table(connection, "batches", _batches(paths))
         if "verdicts" in wanted or "standings" in wanted:
-            said = open_verdicts(paths).all()
+            said = bound_verdicts(paths, open_verdicts(paths).all())
             _create_table(connection, "verdicts", _verdicts(said))
             _create_table(connection, "standings", _standings(said))
         if "flags" in wanted:

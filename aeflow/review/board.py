@@ -19,9 +19,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from aeflow.exceptions import AeflowError
+from aeflow.report.reviewed import renamed_flags
 from aeflow.review.catalogue import EMPTY, Catalogue, read_catalogue
 from aeflow.review.nearest import Nearest
-from aeflow.review.reviewed import renamed_flags
 from aeflow.store.verdicts import Standing, open_verdicts, standing
 
 if TYPE_CHECKING:

@@ -15,15 +15,15 @@ from aeflow.config import load_config
 from aeflow.exceptions import SourceError
 from aeflow.numerics.proportion import wilson_interval
 from aeflow.report.receipt import read_receipt
+from aeflow.report.reviewed import bound_verdicts
 from aeflow.report.stored import FLAGS_FILE, SCORES_FILE
 from aeflow.review.exchange_coco import read_dataset, write_dataset
 from aeflow.review.exchange_label_studio import read_tasks, write_tasks
-from aeflow.review.reviewed import bound_verdicts
 from aeflow.review.verdict_file import Flag, read_verdicts, write_verdicts
 from aeflow.settings import home_for
 from aeflow.store.files import storage_errors
 from aeflow.store.paths import Paths
-from aeflow.store.verdicts import Standing, Verdict, open_verdicts, standing
+from aeflow.store.verdicts import Standing, Verdict, identity, open_verdicts, standing
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -102,8 +102,8 @@ def count_reviewed(config: Path) -> Reviewed:
 
 
 def export_verdicts(config: Path, file: Path, form: Form = Form.CSV) -> int:
-    """Write every published flag and all that was said of it; as CSV, one that a newer report no longer has,
-    too, if anything was said of it.
+    """Write every published flag and all that was said of it, or of what it was in an earlier report; as CSV,
+    one of which a newer report has nothing any more, too, if anything was said of it.
 
     Returns:
         The number of rows, tasks or images.
@@ -115,7 +115,7 @@ def export_verdicts(config: Path, file: Path, form: Form = Form.CSV) -> int:
     paths = _paths(config)
     zone = ZoneInfo(load_config(config).batch.time_zone)
     flags = published_flags(paths, zone, with_regions=form is not Form.CSV)
-    said = _by_flag(open_verdicts(paths).all())
+    said = _by_flag(bound_verdicts(paths, open_verdicts(paths).all()))
     if form is Form.LABEL_STUDIO:
         return write_tasks(file, flags.values(), said)
     if form is Form.COCO:
@@ -138,11 +138,15 @@ def import_verdicts(
     paths = _paths(config)
     store = open_verdicts(paths)
     flags = published_flags(paths, ZoneInfo("UTC"))
-    said = _by_flag(store.all())
+    kept = store.all()
+    bound = bound_verdicts(paths, kept)
+    # A file may be older than the report, and name a flag as it was, or newer, and name it as it is.
+    said = _by_flag(list(dict.fromkeys([*kept, *bound])))
     flags |= {flag.flag_id: flag for flag in _gone(flags, said)}
     readers = {Form.CSV: read_verdicts, Form.LABEL_STUDIO: read_tasks, Form.COCO: read_dataset}
     found = readers[form](file, flags, said, reviewer=reviewer, now=now or datetime.now(UTC))
-    return store.add(found)
+    known = {identity(verdict) for verdict in bound}
+    return store.add([verdict for verdict in found if identity(verdict) not in known])
 
 
 def form_of(file: Path, named: str | None) -> Form:

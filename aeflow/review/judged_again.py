@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from aeflow.detector import Detector
-    from aeflow.review.reviewed import ReviewedFlag
+    from aeflow.report.reviewed import ReviewedFlag
 
 _NEVER = -(2**62)
 FEWEST = 5

@@ -8,8 +8,8 @@ import pyarrow.parquet as pq
 
 from aeflow.data.left_out import CONFIRMED, FLAGGED, NOTHING, LeftOut, Span
 from aeflow.data.periods import to_us
+from aeflow.report.reviewed import reviewed_flags
 from aeflow.report.stored import FLAGS_FILE
-from aeflow.review.reviewed import reviewed_flags
 from aeflow.store.files import storage_errors
 from aeflow.store.verdicts import Standing, Word, words_that_hold
 

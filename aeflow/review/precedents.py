@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from aeflow.review.reviewed import reviewed_flags
+from aeflow.report.reviewed import reviewed_flags
 from aeflow.scoring.seen_again import Seen, see_picture, see_window
 from aeflow.scoring.suppression import Precedent, direction_of, worst_box
 from aeflow.store.verdicts import Standing
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from aeflow.config import PipelineConfig
     from aeflow.detector import Detector
-    from aeflow.review.reviewed import ReviewedFlag
+    from aeflow.report.reviewed import ReviewedFlag
     from aeflow.store.paths import Paths
     from aeflow.store.verdicts import Verdict
 

@@ -85,8 +85,8 @@ class Verdicts:
         for verdict in said:
             _require_whole(verdict)
         with database_errors(str(self.engine.url)), writing(self.engine) as connection:
-            known = {_identity(verdict) for verdict in self._read(connection)}
-            new = {_identity(v): v for v in said if _identity(v) not in known}
+            known = {identity(verdict) for verdict in self._read(connection)}
+            new = {identity(v): v for v in said if identity(v) not in known}
             if new:
                 connection.execute(sa.insert(verdicts), [self._row(verdict) for verdict in new.values()])
             return len(new)
@@ -176,8 +176,8 @@ def _verdict(row: sa.RowMapping) -> Verdict:
     )
 
 
-def _identity(verdict: Verdict) -> tuple[Any, ...]:
-    """What makes it the same saying: a spreadsheet keeps seconds, not less."""
+def identity(verdict: Verdict) -> tuple[Any, ...]:
+    """What makes it the same saying, to compare: a spreadsheet keeps seconds, not less."""
     second = verdict.at.astimezone(UTC).replace(microsecond=0)
     return verdict.flag_id, verdict.reviewer, verdict.word, second, verdict.note
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import duckdb
 import pyarrow as pa
@@ -180,3 +180,24 @@ def test_a_broken_summary_is_told_by_its_file(store):
     path.write_text("{}", encoding="utf-8")
     with pytest.raises(IntegrityError, match="2024-01-02"):
         rows(store, "select 1")
+
+
+def test_what_was_said_joins_the_flag_that_a_newer_report_calls_by_another_name(tmp_path, home):
+    store = empty_store(tmp_path, home)
+    begin = datetime(2026, 1, 1, tzinfo=UTC)
+    old = {
+        "flag_id": "old",
+        "batch": "b",
+        "entity": "pump",
+        "start": begin,
+        "end": begin + timedelta(hours=2),
+    }
+    new = old | {"flag_id": "new", "start": begin + timedelta(hours=1)}
+    for folder, flag in ((store.paths.revisions("b") / "rev=1", old), (store.paths.report("b"), new)):
+        folder.mkdir(parents=True)
+        pq.write_table(pa.Table.from_pylist([flag], schema=schemas.FLAGS), folder / "flags.parquet")
+    open_verdicts(store.paths).append([Verdict("old", "b", Word.FALSE, "ann", AT)])
+    joined = "select flag_id, {} from flags join {} using (flag_id)"
+    for view, column in (("standings", "standing"), ("verdicts", "word")):
+        with open_views(store.paths, "series", zone="UTC", wanted=("flags", view)) as connection:
+            assert connection.sql(joined.format(column, view)).fetchall() == [("new", "false")]

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import copy
 import json
+import shutil
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import yaml
 
@@ -294,3 +297,30 @@ def test_the_form_is_told_by_its_name_or_the_file(name, named, form, tmp_path):
 def test_a_form_that_is_not_clear_is_asked_for(name, named, tmp_path):
     with pytest.raises(SourceError, match="expected --format csv, label-studio, coco"):
         form_of(tmp_path / name, named)
+
+
+@pytest.mark.parametrize("form", [Form.CSV, Form.LABEL_STUDIO])
+def test_what_was_said_of_an_event_goes_out_with_it_when_a_newer_report_renamed_it(form, tmp_path, home):
+    store = write_store(tmp_path, home, 3, seed=2)
+    for batch in store.paths.published():
+        (store.paths.report(batch) / "receipt.json").write_text(json.dumps(RECEIPT | {"batch": batch}))
+    mine = store.verdicts[0]
+    report, file = store.paths.report(mine.batch), tmp_path / "out.file"
+    shutil.copytree(report, store.paths.revisions(mine.batch) / "rev=1")
+    export_verdicts(store.config, tmp_path / "older.file", form)
+    rows = pq.read_table(report / "flags.parquet", partitioning=None)
+    changed = [
+        row | {"flag_id": "renamed"} if row["flag_id"] == mine.flag_id else row for row in rows.to_pylist()
+    ]
+    pq.write_table(pa.Table.from_pylist(changed, schema=rows.schema), report / "flags.parquet")
+
+    export_verdicts(store.config, file, form)
+    told = file.read_text(encoding="utf-8")
+    assert mine.flag_id not in told
+    for given in (file, tmp_path / "older.file"):
+        assert import_verdicts(store.config, given, form, reviewer="me") == 0
+    (home / "ledger.db").unlink()
+    assert import_verdicts(store.config, file, form, reviewer="me") == len(store.verdicts)
+    assert [v.flag_id for v in open_verdicts(store.paths).all()].count("renamed") == sum(
+        v.flag_id == mine.flag_id for v in store.verdicts
+    )

@@ -11,8 +11,8 @@ import torch
 
 from aeflow.data.periods import to_us
 from aeflow.detector.detector import FittedOn, fingerprint
+from aeflow.report.reviewed import ReviewedFlag
 from aeflow.review.judged_again import score_judged, unseen_by
-from aeflow.review.reviewed import ReviewedFlag
 from aeflow.store.verdicts import Standing
 from tests.unit.review.test_reviewed import HOUR, START, event, image
 

@@ -10,7 +10,7 @@ import pytest
 
 from aeflow import schemas
 from aeflow.report.receipt import Receipt
-from aeflow.review.reviewed import bound_verdicts, reviewed_flags
+from aeflow.report.reviewed import bound_verdicts, reviewed_flags
 from aeflow.store.paths import Paths
 from aeflow.store.verdicts import Standing, Verdict, Word
 

@@ -82,6 +82,8 @@ def renamed_flags(paths: Paths, said: Iterable[Verdict]) -> dict[str, str]:
     """
     found: dict[str, str] = {}
     for batch, of_batch in _by_batch(said).items():
+        if not paths.revisions(batch).is_dir():
+            continue  # never published anew: each flag is called as it was
         present = _rows(paths.report(batch), None, _PLACE)
         gone = _replaced(paths, batch, {verdict.flag_id for verdict in of_batch} - present.keys())
         now = {old: _bound(row, present.values()) for old, (row, _) in gone.items()}

@@ -13,8 +13,8 @@ Legend: F flags, G others, M parts of all of them, D numbers of a vector, S numb
 
 from __future__ import annotations
 
-import zlib
 from dataclasses import dataclass
+from hashlib import blake2b
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -31,6 +31,7 @@ DIMENSIONS = _CELLS * _CELLS
 """D: the cells of an image, or as many places that channels and directions are shared out to."""
 LIKE = 0.9
 """From here on two flags count as like each other: nine tenths of their evidence is common to both."""
+_PLACES = 4  # of a channel and a direction: with one, a third of 38 channels would share theirs with another
 _TOGETHER = 64
 _NEAR = 3.0  # units of signatures: two that are 1 apart are 0.9 alike, two that are 3 apart a third
 
@@ -88,11 +89,12 @@ def channel_evidence(channels: pa.ListArray) -> NDArray[np.float32]:
     )
     direction = np.sign(np.nan_to_num(observed - expected)).astype(np.int64)
     names = parts.field("channel").dictionary_encode()
-    slots = np.array(
-        [[_slot(name, d) for d in (-1, 0, 1)] for name in names.dictionary.to_pylist()], dtype=np.int64
-    ).reshape(-1, 3)
+    places = np.array(
+        [[_places(name, d) for d in (-1, 0, 1)] for name in names.dictionary.to_pylist()], dtype=np.int64
+    ).reshape(-1, 3, _PLACES)
     found = np.zeros((len(channels), DIMENSIONS))
-    np.add.at(found, (flag, slots[np.asarray(names.indices), direction + 1]), _shares(parts))
+    where = places[np.asarray(names.indices), direction + 1]
+    np.add.at(found, (flag[:, None], where), _shares(parts)[:, None] / _PLACES)
     return _unit(found)
 
 
@@ -155,6 +157,8 @@ def _unit(found: NDArray[np.float64]) -> NDArray[np.float32]:
     return np.sqrt(parts).astype(np.float32)
 
 
-def _slot(channel: str, direction: int) -> int:
-    """The same place for the same evidence, in every process and version."""
-    return zlib.crc32(f"{direction}{channel}".encode()) % DIMENSIONS
+def _places(channel: str, direction: int) -> list[int]:
+    """The `_PLACES` of the same evidence, in every process and version: two channels may share one of them, and
+    are then a quarter alike, but not all."""
+    digest = blake2b(f"{direction}{channel}".encode(), digest_size=64).digest()
+    return list(dict.fromkeys(byte % DIMENSIONS for byte in digest))[:_PLACES]

@@ -14,7 +14,7 @@ from aeflow.detector.detector import FittedOn, fingerprint
 from aeflow.report.reviewed import ReviewedFlag
 from aeflow.review.judged_again import score_judged, unseen_by
 from aeflow.store.verdicts import Standing
-from tests.unit.review.test_reviewed import HOUR, START, event, image
+from tests.unit.report.test_reviewed import HOUR, START, event, image
 
 NOTHING = np.empty(0, dtype=np.uint64)
 FITTED = FittedOn("0" * 64, 1, 0, NOTHING, NOTHING, {}, ("b",))

@@ -10,7 +10,7 @@ from aeflow.config import PipelineConfig
 from aeflow.review.learning import left_out_of_training, verdicts_since
 from aeflow.store.paths import Paths
 from aeflow.store.verdicts import Word
-from tests.unit.review.test_reviewed import HOUR, START, event, image, said, write_report
+from tests.unit.report.test_reviewed import HOUR, START, event, image, said, write_report
 
 SERIES = {
     "name": "p",

@@ -35,6 +35,13 @@ def test_the_likeness_of_shares_is_their_bhattacharyya_coefficient():
     assert a @ a == pytest.approx(1)
 
 
+def test_no_two_of_forty_channels_and_directions_count_as_like_each_other():
+    names = [(f"c{n:02d}", 1.0, way) for n in range(1, 41) for way in (-1.0, 1.0)]
+    evidence = channels(*([one] for one in names))
+    between = evidence @ evidence.T - np.eye(len(names))
+    assert between.max() < LIKE - 0.1
+
+
 def test_another_channel_or_direction_is_not_alike():
     up, down, other = channels([("rpm", 1.0, 1.0)], [("rpm", 1.0, -1.0)], [("oil", 1.0, 1.0)])
     assert up @ down == 0

@@ -13,7 +13,7 @@ from aeflow.data.take_in import take_in_training
 from aeflow.detector.fitting import fit, prepare
 from aeflow.review.precedents import precedents_in_force
 from aeflow.store.paths import Paths
-from tests.unit.review.test_reviewed import START, event, said, write_report
+from tests.unit.report.test_reviewed import START, event, said, write_report
 from tests.unit.scoring.plant import CHANNELS, machine, pipeline, write_rows
 
 CPU = torch.device("cpu")

@@ -153,7 +153,7 @@ class Paths:
     @property
     def nights_lock(self) -> Path:
         """The file that a process locks while it writes the page of the last nights."""
-        return self.home / "claims" / self.pipeline / "nights.lock"
+        return self.home / "cache" / f"{self.pipeline}-nights.lock"
 
     @property
     def mark_cache(self) -> Path:

@@ -85,7 +85,7 @@ def find_overdue(config: Path, *, now: datetime) -> list[Overdue]:
         found = _of_folders(pipeline, statuses, since)
     if at_work:
         return [o for o in found if o.fault == "late"]
-    fire = _missed_fire(pipeline, runs, until)
+    fire = missed_fire(pipeline, runs, until)
     if fire is not None:
         incident = found[-1].incident if found and found[-1].since == fire else NIGHTLY
         message = _not_run(pipeline, fire)
@@ -117,8 +117,9 @@ def _of_folders(pipeline: PipelineConfig, statuses: dict[str, BatchStatus], sinc
     ]
 
 
-def _missed_fire(pipeline: PipelineConfig, runs: NightlyRuns, until: datetime) -> datetime | None:
-    """When the last nightly run was to begin, if none came to an end since."""
+def missed_fire(pipeline: PipelineConfig, runs: NightlyRuns, until: datetime) -> datetime | None:
+    """When the last nightly run was to begin, if none that began since has come to an end; None where there is no
+    schedule, and for times before anybody was promised a run."""
     fire, first, last = last_fire(pipeline, until), runs.first(), runs.last_ended()
     if fire is None or first is None or fire < first.begun_at or (last and last.begun_at >= fire):
         return None

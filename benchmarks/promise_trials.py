@@ -21,7 +21,7 @@ from aeflow.data.splits import TEST, split_groups, split_time
 from aeflow.detector.image_fitting import ImageHistory, fit_images
 from aeflow.detector.series_fitting import SeriesHistory, fit_series
 from aeflow.numerics.events import find_events
-from aeflow.numerics.exchangeability import BulkCounts, find_drift
+from aeflow.numerics.exchangeability import BulkCounts, check_exchangeability
 from aeflow.numerics.gridding import Cadence
 from benchmarks import normal_data
 
@@ -211,7 +211,7 @@ def _judged(
         came=came,
         flagged_share=float(flagged.mean()),
         beyond=calibration.beyond_chance(p_value.size, came, int(flagged.sum())),
-        moved=not find_drift(counts, calibration.normal, {}).kept,
+        moved=not check_exchangeability(counts, calibration.normal, {}).kept,
     )
 
 

@@ -25,7 +25,6 @@ from aeflow.data.take_in import take_in
 from aeflow.exceptions import BatchNotFound, BatchRefused, DetectorError
 from aeflow.report.build import build_report as write_report
 from aeflow.report.html import REPORT_FILE, PageOptions
-from aeflow.report.night import drift_section
 from aeflow.report.nights import write_nights
 from aeflow.report.promise import Promise, promise_of
 from aeflow.report.receipt import Provenance
@@ -387,7 +386,7 @@ def build_report(
         quarantined=dict(sorted(quarantined.items())),
         promise=promise_of(
             detector.calibration,
-            scores.drift,
+            scores.exchangeability,
             scores.false_flags_range,
             beyond_chance=scores.beyond_chance,
         ),
@@ -405,7 +404,7 @@ def build_report(
         ),
         warnings=checks.warnings,
         new_entities=detector.new_entities(staged.entities),
-        drift=drift_section(scores.measured),
+        drift=scores.drift,
     )
     provenance = Provenance(
         input_digest=staged.digest,

@@ -21,7 +21,7 @@ from aeflow.detector.image_fitting import ImageHistory, best_of_items
 from aeflow.detector.image_scores import as_unit
 from aeflow.detector.series_scores import SeriesNormal
 from aeflow.numerics.events import merge_flagged
-from aeflow.numerics.exchangeability import BulkCounts, find_drift
+from aeflow.numerics.exchangeability import BulkCounts, check_exchangeability
 from aeflow.numerics.metrics import auroc
 from aeflow.numerics.paired import auroc_differences, difference_of, share_differences
 from aeflow.numerics.planting import ImageFault, SeriesFault, plant_in_images, plant_in_series
@@ -151,7 +151,7 @@ def compare(one: Trial, other: Trial, *, seed: int) -> Against:
 def _shifted(detector: Detector, p_values: NDArray[np.float64]) -> bool:
     bulk = BulkCounts()
     bulk.add(p_values)
-    return find_drift(bulk, detector.calibration.normal, {}).moved
+    return check_exchangeability(bulk, detector.calibration.normal, {}).moved
 
 
 def _both(

@@ -28,8 +28,6 @@ if TYPE_CHECKING:
 _POSITIVE = (0.25, 0.5, 0.75, 1.0, 1.5, 2.0, 2.5, 3.0, 4.0, 6.0, 8.0, 12.0, 16.0, 32.0)
 ROBUST_EDGES: NDArray[np.float64] = np.array([*(-e for e in reversed(_POSITIVE)), 0.0, *_POSITIVE])
 """Between the bins of a quantity in robust units: narrow where most readings are."""
-UNIT_EDGES: NDArray[np.float64] = np.linspace(0, 1, 21)[1:-1]
-"""Between the bins of a p-value."""
 # At several quantiles of the blocks' distances the fewest independent readings count: of few blocks one quantile
 # may be a quiet one, and a false alarm costs more here than a change that is found a night later.
 _QUANTILES = (0.5, 0.75, 0.9)

@@ -34,7 +34,7 @@ ABNORMAL_SHARE = 0.1
 
 
 @dataclass(frozen=True)
-class Shift:
+class BulkRise:
     """What the bulk of some p-values says: of the calibration scores the share `expected` lies at or above a
     level, of the batch the share `came`. `p_value`: the chance of that much or more, were the batch
     exchangeable but for a tenth of it."""
@@ -45,18 +45,18 @@ class Shift:
 
 
 @dataclass(frozen=True)
-class Drift:
+class Exchangeability:
     """The outcome for a batch: that of all its items, and the entities that moved by themselves.
 
     whole: the most telling share of all items; None where no item was scored.
     moved: whether it is more than chance and a tenth of abnormal items explain.
-    entities: name -> shift, of the entities with a calibration of their own that moved; the level is shared
+    entities: name -> rise, of the entities with a calibration of their own that moved; the level is shared
         among all of them.
     """
 
-    whole: Shift | None
+    whole: BulkRise | None
     moved: bool
-    entities: Mapping[str, Shift]
+    entities: Mapping[str, BulkRise]
 
     @property
     def kept(self) -> bool:
@@ -88,9 +88,9 @@ class BulkCounts:
         self.below = self.below + np.searchsorted(ordered, SHARES, side="right")
 
 
-def find_drift(
+def check_exchangeability(
     whole: BulkCounts, normal: NormalScores, entities: Mapping[str, tuple[BulkCounts, NormalScores]]
-) -> Drift:
+) -> Exchangeability:
     """Whether a batch moved away from its calibration.
 
     Args:
@@ -101,11 +101,11 @@ def find_drift(
     of_all = most_telling(whole, normal)
     found = {name: most_telling(counts, own) for name, (counts, own) in sorted(entities.items())}
     level = LEVEL / max(len(found), 1)
-    moved = {name: shift for name, shift in found.items() if shift is not None and shift.p_value <= level}
-    return Drift(of_all, of_all is not None and of_all.p_value <= LEVEL, moved)
+    moved = {name: rise for name, rise in found.items() if rise is not None and rise.p_value <= level}
+    return Exchangeability(of_all, of_all is not None and of_all.p_value <= LEVEL, moved)
 
 
-def most_telling(counts: BulkCounts, normal: NormalScores) -> Shift | None:
+def most_telling(counts: BulkCounts, normal: NormalScores) -> BulkRise | None:
     """The share that is hardest to explain, its p-value corrected for the choice among K; None for no item.
 
     Under exchangeability the share above a level is binomial, of as many items as N and n together are
@@ -124,5 +124,5 @@ def most_telling(counts: BulkCounts, normal: NormalScores) -> Shift | None:
         # P(X >= k) of a binomial is the incomplete beta function at (k, worth - k + 1).
         k = came * worth
         chance = 1.0 if came <= explained else float(betainc(k, worth - k + 1, explained))
-        found.append(Shift(share, came, min(1.0, chance * len(SHARES))))
-    return min(found, key=lambda shift: shift.p_value)
+        found.append(BulkRise(share, came, min(1.0, chance * len(SHARES))))
+    return min(found, key=lambda rise: rise.p_value)

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from typing import TYPE_CHECKING
 
-from aeflow.report.summary import DriftSection
-from aeflow.retraining import Drift, ErrorRise, Night, Shift
+from aeflow.retraining import ErrorRise, Night
 
 if TYPE_CHECKING:
     from aeflow.report.promise import Promise
-    from aeflow.report.summary import MovedQuantity, Summary
+    from aeflow.report.summary import Summary
 
 
 _SEVERE = 90.0
@@ -18,7 +16,7 @@ _SEVERE = 90.0
 
 def night_of(summary: Summary, *, true_flags: int = 0, false_flags: int = 0) -> Night:
     """What the decision needs of a batch; true_flags, false_flags: what people said of its flags."""
-    promise, drift = summary.promise, summary.drift
+    promise = summary.promise
     return Night(
         batch=summary.batch,
         items=summary.scored,
@@ -27,15 +25,7 @@ def night_of(summary: Summary, *, true_flags: int = 0, false_flags: int = 0) -> 
         expected_flags=None
         if promise.kind == "false_discovery_rate"
         else promise.expected_false_flags_per_batch or promise.value,
-        drift=None
-        if drift is None
-        else Drift(
-            inputs=tuple(_shift(one) for one in drift.inputs),
-            latent=tuple(_shift(one) for one in drift.latent),
-            entities=drift.entities,
-            moved_entities=drift.moved_entities,
-            new_entities=drift.new_entities,
-        ),
+        drift=summary.drift,
         errors=_error_rise(promise),
         grades=tuple((g.channel, g.grade, g.cause) for g in summary.grades if g.grade != "HIGH"),
         true_flags=true_flags,
@@ -43,15 +33,6 @@ def night_of(summary: Summary, *, true_flags: int = 0, false_flags: int = 0) -> 
         severe_flags=sum(flag.severity >= _SEVERE for flag in summary.top_flags),
         most_flags=None if promise.flags_by_chance is None else promise.flags_by_chance[1],
     )
-
-
-def drift_section(drift: Drift | None) -> DriftSection | None:
-    """What was measured while a batch was scored, as its summary keeps it."""
-    return None if drift is None else DriftSection.model_validate(asdict(drift))
-
-
-def _shift(one: MovedQuantity) -> Shift:
-    return Shift(**one.model_dump())
 
 
 def _error_rise(promise: Promise) -> ErrorRise | None:

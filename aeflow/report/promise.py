@@ -9,7 +9,7 @@ from aeflow.report.wording import about, chance, counted, percent
 
 if TYPE_CHECKING:
     from aeflow.numerics.calibration import Calibration
-    from aeflow.numerics.exchangeability import Drift, Shift
+    from aeflow.numerics.exchangeability import BulkRise, Exchangeability
 
 Kind = Literal["false_flags_per_batch", "false_discovery_rate"]
 
@@ -88,22 +88,22 @@ def make_promise(
 
 def promise_of(
     calibration: Calibration,
-    drift: Drift,
+    found: Exchangeability,
     flags_by_chance: tuple[int, int] | None,
     *,
     beyond_chance: bool,
 ) -> Promise:
-    """What a calibration promises of a batch in which the check for a shift found `drift`, and in which more
+    """What a calibration promises of a batch in which the check against it `found` this, and in which more
     was flagged than chance explains, or not."""
-    moved = [_moved("", drift.whole)] if drift.moved and drift.whole is not None else []
-    moved += [_moved(name, shift) for name, shift in drift.entities.items()]
+    moved = [_moved("", found.whole)] if found.moved and found.whole is not None else []
+    moved += [_moved(name, rise) for name, rise in found.entities.items()]
     return make_promise(
         calibration.promise,
         calibration.promised,
         expected_false_flags_per_batch=calibration.expected_false_flags_per_batch,
         expected_interval=calibration.expected_interval,
         flags_by_chance=flags_by_chance,
-        kept=None if drift.whole is None else not (moved and beyond_chance),
+        kept=None if found.whole is None else not (moved and beyond_chance),
         moved=tuple(moved),
         note=calibration.note,
     )
@@ -121,8 +121,8 @@ def by_chance(promise: Promise) -> str:
     return f"; about {about(expected)} {flags} to be expected by chance"
 
 
-def _moved(entity: str, shift: Shift) -> Moved:
-    return Moved(entity=entity, expected_share=shift.expected, came_share=shift.came, p_value=shift.p_value)
+def _moved(entity: str, rise: BulkRise) -> Moved:
+    return Moved(entity=entity, expected_share=rise.expected, came_share=rise.came, p_value=rise.p_value)
 
 
 def _in_words(moved: tuple[Moved, ...], *, kept: bool) -> str:

@@ -16,6 +16,7 @@ from aeflow.exceptions import AccountingError
 from aeflow.report.promise import Promise, by_chance
 from aeflow.report.stored import Stored
 from aeflow.report.wording import counted
+from aeflow.retraining.measurements import Drift  # noqa: TC001 - pydantic reads the annotations
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -82,40 +83,6 @@ class SuppressedFlag(Stored):
     reason: str
 
 
-class MovedQuantity(Stored):
-    """How far a channel (images: brightness, contrast or sharpness of a band), or a direction of the codes,
-    lies from the history; of the entity in which it moved most."""
-
-    name: str
-    ks: float
-    """Largest difference of the two distribution functions, 0..1 (Kolmogorov-Smirnov)."""
-    psi: float
-    """Population stability index."""
-    wasserstein: float
-    """How far readings would have to be moved on average, in robust units of the history."""
-    median: float
-    """Of the batch less that of the history, in robust units."""
-    p_value: float
-    """The chance of a distance as large within the history, adjusted for all that were tested."""
-    entities: int
-    """In how many it moved; 0: in none."""
-    leads: float | None = None
-    """Series: the share of readings in which the channel has the largest error; None for directions."""
-    usual_leads: float | None = None
-    """The same in the history."""
-
-
-class DriftSection(Stored):
-    """How far the batch lies from the history of its detector."""
-
-    inputs: tuple[MovedQuantity, ...]
-    latent: tuple[MovedQuantity, ...]
-    entities: int
-    moved_entities: int
-    new_entities: int
-    """Entities that the detector does not know."""
-
-
 class Summary(Stored):
     """See the module. Times are UTC; `end` is exclusive. Nothing here depends on when, where or how fast
     the batch was scored."""
@@ -154,7 +121,7 @@ class Summary(Stored):
     top_flags: tuple[TopFlag, ...] = ()
     suppressed_flags: tuple[SuppressedFlag, ...] = ()
     """The most severe of them, at most twenty."""
-    drift: DriftSection | None = None
+    drift: Drift | None = None
     """None where the detector has nothing to hold a batch against."""
     grades: tuple[Grade, ...] = ()
     checks: ChecksOutcome = ChecksOutcome()
@@ -185,7 +152,7 @@ class BatchFacts:
     checks: ChecksOutcome = field(default_factory=ChecksOutcome)
     grades: tuple[Grade, ...] = ()
     warnings: tuple[str, ...] = ()
-    drift: DriftSection | None = None
+    drift: Drift | None = None
     new_entities: Mapping[str, str] = field(default_factory=dict)
 
 

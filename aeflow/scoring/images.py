@@ -23,7 +23,7 @@ from aeflow.data.ordered_map import one_ahead
 from aeflow.data.tiling import stitch, to_original
 from aeflow.detector.codes import encode_arrays
 from aeflow.detector.image_scores import as_unit
-from aeflow.numerics.exchangeability import BulkCounts, find_drift
+from aeflow.numerics.exchangeability import BulkCounts, check_exchangeability
 from aeflow.numerics.reconstruction_error import worst_boxes
 from aeflow.scoring.drift_meter import DriftMeter
 from aeflow.scoring.judged import (
@@ -171,13 +171,12 @@ def score_image_batch(
     write_verdicts(first_pass, folder / SCORES_FILE, schema, rows=rows, flags=names, severity=severity)
     counts, suppressed = write_judged_flags(flags, folder, "images", config, precedents)
     calibration = detector.calibration
-    drift = find_drift(bulk, calibration.normal, {})
     return BatchScores(
         scored,
         {},
         dict(aside),
         counts,
-        drift,
+        check_exchangeability(bulk, calibration.normal, {}),
         calibration.count_interval(scored),
         calibration.beyond_chance(scored, len(flags), len(flags)),
         suppressed,

@@ -29,8 +29,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from aeflow.config import PipelineConfig
-    from aeflow.numerics.exchangeability import Drift
-    from aeflow.retraining.measurements import Drift as MeasuredDrift
+    from aeflow.numerics.exchangeability import Exchangeability
+    from aeflow.retraining.measurements import Drift
     from aeflow.scoring.suppression import Precedent
 
 SCORES_FILE = "scores.parquet"
@@ -55,20 +55,20 @@ class ScoringProgress:
 class BatchScores:
     """How a batch came out. not_scorable: reason -> rows; quarantined: reason -> images that turned
     out damaged while they were decoded; flags: rows of `flags.parquet` that are not suppressed, and
-    suppressed: those that are; drift: whether the batch still scores as the calibration did;
+    suppressed: those that are; exchangeability: whether the batch still scores as the calibration did;
     false_flags_range: 95 % interval of the number of false flags among as many normal items, None with a
-    false-discovery rate; beyond_chance: whether more is flagged than that; measured: how far channels and
+    false-discovery rate; beyond_chance: whether more is flagged than that; drift: how far channels and
     codes moved, None where the detector knows nothing to hold them against."""
 
     scored: int
     not_scorable: Mapping[str, int]
     quarantined: Mapping[str, int]
     flags: int
-    drift: Drift
+    exchangeability: Exchangeability
     false_flags_range: tuple[int, int] | None
     beyond_chance: bool
     suppressed: int = 0
-    measured: MeasuredDrift | None = None
+    drift: Drift | None = None
 
 
 def described(schema: pa.Schema, kind: str, channels: tuple[str, ...]) -> pa.Schema:

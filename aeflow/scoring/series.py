@@ -18,7 +18,7 @@ from aeflow.data.ordered_map import one_ahead
 from aeflow.data.series import iter_series
 from aeflow.detector.series_scores import SeriesNormal
 from aeflow.numerics.events import merge_flagged
-from aeflow.numerics.exchangeability import BulkCounts, find_drift
+from aeflow.numerics.exchangeability import BulkCounts, check_exchangeability
 from aeflow.numerics.expected_band import score_at
 from aeflow.scoring.drift_meter import DriftMeter
 from aeflow.scoring.event_windows import with_windows
@@ -48,7 +48,7 @@ if TYPE_CHECKING:
     from aeflow.data.intake import Intake
     from aeflow.data.series import SeriesInputs
     from aeflow.detector import Detector
-    from aeflow.numerics.exchangeability import Drift
+    from aeflow.numerics.exchangeability import Exchangeability
     from aeflow.scoring.suppression import Precedent
 
 
@@ -130,11 +130,11 @@ class _Bulk:
         """Rows with a p-value above 1/2."""
         return self._whole.above_half
 
-    def drift(self) -> Drift:
+    def exchangeability(self) -> Exchangeability:
         """What they say of the calibration."""
         own = self._detector.entity_calibrations
         of_entities = {name: (counts, own[name].normal) for name, counts in self._entities.items()}
-        return find_drift(self._whole, self._detector.calibration.normal, of_entities)
+        return check_exchangeability(self._whole, self._detector.calibration.normal, of_entities)
 
 
 def score_rows(
@@ -246,7 +246,7 @@ def score_series_batch(
         not_scorable,
         {},
         counts,
-        bulk.drift(),
+        bulk.exchangeability(),
         calibration.count_interval(scored),
         calibration.beyond_chance(scored, len(flags), row.size),
         suppressed,

@@ -67,18 +67,6 @@ def read_quarantine(path: Path) -> pa.Table:
     return pa.Table.from_batches(list(iter_quarantine(path)), schema=QUARANTINE)
 
 
-def count_reasons(path: Path) -> dict[str, int]:
-    """Reason code -> rows set aside for it, sorted by code.
-
-    Raises:
-        IntegrityError, StorageError: as `iter_quarantine`.
-    """
-    counts: Counter[str] = Counter()
-    for batch in iter_quarantine(path):
-        counts.update(batch.column("reason").to_pylist())
-    return dict(sorted(counts.items()))
-
-
 def _check(batch: pa.RecordBatch, path: Path) -> None:
     if not batch.schema.equals(QUARANTINE):
         msg = f"expected the columns {QUARANTINE.names} with their types, got {batch.schema}"

@@ -28,8 +28,8 @@ from prefect.states import Crashed
 
 from aeflow.backlog import paths_of
 from aeflow.config import load_config
-from aeflow.data.due import last_fire
 from aeflow.exceptions import AeflowError
+from aeflow.overdue import missed_fire
 from aeflow.store.claims import holder
 from aeflow.store.nightly_runs import NIGHTLY, open_nightly_runs
 
@@ -103,11 +103,9 @@ def _begin(client: SyncPrefectClient, deployment: DeploymentResponse, now: datet
 def _missed(config: Path, now: datetime) -> datetime | None:
     """When a nightly run was to begin that did not come to an end; None while one is at work."""
     pipeline, paths = load_config(config), paths_of(config)
-    runs = open_nightly_runs(paths)
-    fire, first, last = last_fire(pipeline, now), runs.first(), runs.last_ended()
-    if fire is None or first is None or fire < first.begun_at or (last is not None and last.begun_at >= fire):
+    if holder(paths.task_claim(NIGHTLY)) is not None:
         return None
-    return None if holder(paths.task_claim(NIGHTLY)) is not None else fire
+    return missed_fire(pipeline, open_nightly_runs(paths), now)
 
 
 def _is_coming(run: FlowRun, now: datetime) -> bool:

@@ -1,19 +1,19 @@
-"""The check for drift: silent on clean data and on real anomalies, loud before a flood."""
+"""The check of the promise: silent on clean data and on real anomalies, loud before a flood."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
 
-from aeflow.numerics.exchangeability import ABNORMAL_SHARE, LEVEL, BulkCounts, find_drift
+from aeflow.numerics.exchangeability import ABNORMAL_SHARE, LEVEL, BulkCounts, check_exchangeability
 from aeflow.numerics.p_values import fit_normal_scores
 from tests.unit.numerics.test_dependence import autocorrelated
 
 
-def drift_of(normal, scores):
+def checked(normal, scores):
     counts = BulkCounts()
     counts.add(normal.p_values(scores))
-    return find_drift(counts, normal, {})
+    return check_exchangeability(counts, normal, {})
 
 
 def fit(n=2000, seed=0, rho=0.8):
@@ -39,7 +39,7 @@ def test_clean_batches_are_seldom_called_moved(rule, rho):
     for seed in range(200):
         scores = autocorrelated(1500 + 400, rho, seed)
         normal = fit_normal_scores(scores[:1500], rule, position=np.arange(1500))
-        moved += not drift_of(normal, scores[1500:]).kept
+        moved += not checked(normal, scores[1500:]).kept
     assert moved <= 4  # 99.5 % of binomial(200, 0.01)
 
 
@@ -49,7 +49,7 @@ def test_clean_groups_are_seldom_called_moved():
     moved = 0
     for _ in range(200):
         draw = [2 * rng.standard_normal(30)[group] + rng.standard_normal(120) for _ in range(2)]
-        moved += not drift_of(fit_normal_scores(draw[0], "conformal", group=group), draw[1]).kept
+        moved += not checked(fit_normal_scores(draw[0], "conformal", group=group), draw[1]).kept
     assert moved <= 4
 
 
@@ -57,11 +57,11 @@ def test_a_batch_with_a_tenth_of_faults_is_not_called_moved():
     normal = fit()
     batch = autocorrelated(1000, 0.8, 1)
     batch[400:500] += 50
-    assert drift_of(normal, batch).kept
+    assert checked(normal, batch).kept
 
 
 def test_a_shift_is_told_with_its_figures():
-    found = drift_of(fit(), autocorrelated(1000, 0.8, 1) + 2.5)
+    found = checked(fit(), autocorrelated(1000, 0.8, 1) + 2.5)
     assert found.moved
     assert not found.kept
     assert found.whole.came > found.whole.expected + ABNORMAL_SHARE
@@ -69,12 +69,12 @@ def test_a_shift_is_told_with_its_figures():
 
 
 def test_lower_scores_break_no_promise():
-    assert drift_of(fit(), autocorrelated(1000, 0.8, 1) - 5).kept
+    assert checked(fit(), autocorrelated(1000, 0.8, 1) - 5).kept
 
 
 def test_few_points_prove_nothing():
-    assert drift_of(fit(), np.array([10.0, 11.0])).kept
-    nothing = drift_of(fit(), np.array([np.nan]))
+    assert checked(fit(), np.array([10.0, 11.0])).kept
+    nothing = checked(fit(), np.array([np.nan]))
     assert nothing.whole is None
     assert nothing.kept
 
@@ -85,7 +85,9 @@ def test_an_entity_that_moved_by_itself_is_named():
     for number, name in enumerate("abcde"):
         counts[name] = BulkCounts()
         counts[name].add(normal[name].p_values(autocorrelated(1000, 0.8, 20 + number) + 4 * (name == "c")))
-    found = find_drift(BulkCounts(), normal["a"], {name: (counts[name], normal[name]) for name in counts})
+    found = check_exchangeability(
+        BulkCounts(), normal["a"], {name: (counts[name], normal[name]) for name in counts}
+    )
     assert list(found.entities) == ["c"]
     assert not found.moved
     assert not found.kept

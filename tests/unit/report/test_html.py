@@ -4,7 +4,7 @@ import base64
 import hashlib
 import re
 import shutil
-from dataclasses import fields
+from dataclasses import fields, replace
 from datetime import UTC, datetime
 from html.parser import HTMLParser
 from itertools import pairwise
@@ -22,8 +22,8 @@ from aeflow.report.build import build_report
 from aeflow.report.html import REPORT_FILE, PageOptions
 from aeflow.report.night import night_of
 from aeflow.report.promise import Moved, make_promise
-from aeflow.report.summary import ChecksOutcome, DriftSection, FailedCheck, Grade, MovedQuantity, read_summary
-from aeflow.retraining import judge_nights
+from aeflow.report.summary import ChecksOutcome, FailedCheck, Grade, read_summary
+from aeflow.retraining import Drift, Shift, judge_nights
 from tests.unit.report import samples
 
 BAD = "<script>alert('x')</script>"
@@ -268,11 +268,9 @@ def test_a_suppressed_flag_is_listed_apart_with_its_reason_and_has_no_card(image
 
 def test_the_drift_of_the_night_is_shown_with_what_it_says(series):
     folder, rows = series
-    moved = MovedQuantity(
-        name=BAD, ks=0.4, psi=0.3, wasserstein=1.0, median=2.0, p_value=1e-9, entities=1, leads=0.2
-    )
-    still = moved.model_copy(update={"name": "change", "entities": 0})
-    drift = DriftSection(inputs=(moved, still), latent=(), entities=2, moved_entities=1, new_entities=0)
+    moved = Shift(name=BAD, ks=0.4, psi=0.3, wasserstein=1.0, median=2.0, p_value=1e-9, entities=1, leads=0.2)
+    still = replace(moved, name="change", entities=0)
+    drift = Drift(inputs=(moved, still), latent=(), entities=2, moved_entities=1, new_entities=0)
     shown = page(folder, rows, drift=drift)
     head = shown.text[: shown.text.index("Flags, most severe first")]
     judged = judge_nights((night_of(read_summary(folder)),), Retraining())
@@ -291,7 +289,7 @@ def test_how_the_detector_is_retrained_does_not_change_the_page(series, monkeypa
         lambda nights, rule: asked.append(rule) or judge_nights(nights, rule),
     )
     folder, rows = series
-    page(folder, rows, drift=DriftSection(inputs=(), latent=(), entities=2, moved_entities=0, new_entities=0))
+    page(folder, rows, drift=Drift(inputs=(), latent=(), entities=2, moved_entities=0, new_entities=0))
     assert asked == [Retraining()]
     assert not {field.name for field in fields(PageOptions)} & {"retraining", "schedule", "notify"}
 

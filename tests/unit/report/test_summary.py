@@ -7,7 +7,7 @@ import pytest
 
 from aeflow.exceptions import AccountingError, IntegrityError, StorageError
 from aeflow.numerics.calibration import fit_calibration
-from aeflow.numerics.exchangeability import Drift, Shift
+from aeflow.numerics.exchangeability import BulkRise, Exchangeability
 from aeflow.report.promise import Moved, make_promise, promise_of
 from aeflow.report.summary import SUMMARY_FILE, Grade, build_summary, read_summary
 from aeflow.report.survey import survey_scores
@@ -95,15 +95,15 @@ def test_a_summary_names_what_was_promised_and_what_may_come_by_chance():
         false_flags_per_batch=2.0,
         items_per_batch=1000,
     )
-    whole = Shift(0.5, 0.52, 0.4)
-    calm = Drift(whole, moved=False, entities={})
+    whole = BulkRise(0.5, 0.52, 0.4)
+    calm = Exchangeability(whole, moved=False, entities={})
     promise = promise_of(calibration, calm, calibration.count_interval(1000), beyond_chance=True)
     low, high = promise.expected_interval
     assert promise.expected_false_flags_per_batch == pytest.approx(2.0)
     assert low < 2 < high
     assert promise.flags_by_chance[0] <= 2 <= promise.flags_by_chance[1] < 12
     assert (promise.kept, promise.moved, promise.moved_in_words) == (True, (), "")
-    drift = Drift(Shift(0.5, 0.9, 1e-5), moved=True, entities={"a": Shift(0.1, 0.7, 1e-5)})
+    drift = Exchangeability(BulkRise(0.5, 0.9, 1e-5), moved=True, entities={"a": BulkRise(0.1, 0.7, 1e-5)})
     doubt = promise_of(calibration, drift, (0, 5), beyond_chance=False)
     assert (doubt.kept, doubt.moved_in_words[:46]) == (True, "Promise in doubt: recalibrate soon. Although n")
     moved = promise_of(calibration, drift, (0, 5), beyond_chance=True)
@@ -112,7 +112,9 @@ def test_a_summary_names_what_was_promised_and_what_may_come_by_chance():
     )
     assert (moved.kept, [one.entity for one in moved.moved]) == (False, ["", "a"])
     assert (
-        promise_of(calibration, Drift(None, moved=False, entities={}), (0, 0), beyond_chance=False).kept
+        promise_of(
+            calibration, Exchangeability(None, moved=False, entities={}), (0, 0), beyond_chance=False
+        ).kept
         is None
     )
 

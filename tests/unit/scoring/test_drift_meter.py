@@ -38,7 +38,7 @@ def measured(plant, batch, folder, **compute):
     intake = take_in(config, batch, folder / "intake", context=detector.context)
     build = folder / "build"
     build.mkdir(parents=True)
-    return score_batch(replace(detector, config=config), config, intake, build, device=CPU).measured
+    return score_batch(replace(detector, config=config), config, intake, build, device=CPU).drift
 
 
 def test_a_quiet_day_moves_nothing(plant, tmp_path):

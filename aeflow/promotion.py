@@ -10,6 +10,8 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
+from aeflow.wording import counted
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -184,7 +186,7 @@ def _promise_sentence(challenger: Figures, champion: Figures | None, *, better: 
             return f"{told}, no larger a share than {rate}."
         return f"{told}, a larger share than {rate}: it does not keep the promise."
     told = (
-        f"It raises {challenger.false_flags} flags on {challenger.items:,} held-out normal items; the promise and "
+        f"It raises {counted(challenger.false_flags, 'flag')} on {challenger.items:,} held-out normal items; the promise and "
         f"chance allow {challenger.most_false_flags}"
     )
     if challenger.keeps_promise:
@@ -222,7 +224,7 @@ def _won(challenger: Figures, champion: Figures, by: Against | None) -> list[str
         theirs = (
             "where the champion's scores lie higher than those that it was calibrated on"
             if champion.shifted
-            else f"with {challenger.false_flags} flags where the champion raises {champion.false_flags}"
+            else f"with {counted(challenger.false_flags or 0, 'flag')} where the champion raises {champion.false_flags}"
         )
         won.append(f"It keeps the promise on recent normal data, {theirs}.")
     return won

@@ -15,6 +15,7 @@ from aeflow.models.autoencoder import parameter_count
 from aeflow.models.catalog import CATALOG, build
 from aeflow.settings import home_for
 from aeflow.store.files import storage_errors
+from aeflow.wording import counted
 
 _SHOWN = 5
 
@@ -49,10 +50,10 @@ class PipelineCheck:
         series = self.kind == "series"
         return [
             f"{self.pipeline}: the config is sound.",
-            f"  {len(self.batches)} batches in the source: {_some(self.batches)}",
-            f"  {len(self.history)} of them are the history to learn from: {_some(self.history)}",
-            f"  Batch {self.first_batch}: {self.rows_in} {'rows' if series else 'images'}, {self.valid} valid, set aside: {aside}"
-            + (f"; {self.entities} entities" if series else ""),
+            f"  {counted(len(self.batches), 'batch')} in the source: {_some(self.batches)}",
+            f"  Of them {len(self.history):,} to learn from, the history: {_some(self.history)}",
+            f"  Batch {self.first_batch}: {counted(self.rows_in, 'row' if series else 'image')}, {self.valid:,} valid, set aside: {aside}"
+            + (f"; {counted(self.entities, 'entity')}" if series else ""),
             f"  A {self.family} detector of the channels {', '.join(self.channels)} would be trained"
             + (f": {self.parameters:,} parameters." if self.parameters else "."),
             *(f"  Note: {warning}" for warning in self.warnings),

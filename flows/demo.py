@@ -10,6 +10,7 @@ import pyarrow.parquet as pq
 
 from aeflow.demonstration import write_images, write_series
 from aeflow.report.summary import read_summary
+from aeflow.wording import counted
 from flows.evaluate_detector import evaluate_detector
 from flows.io_tasks import run
 from flows.score_batch import score_batch
@@ -48,7 +49,7 @@ def run_demo(folder: Path, *, tell: Callable[[str], None]) -> None:
 def _run(demo: Demonstration, tell: Callable[[str], None]) -> None:
     trained = run(train_detector, demo.config)
     tell(
-        f"  trained: version {trained.version} on {trained.rows} items, {trained.epochs} epochs, "
+        f"  trained: version {trained.version} on {counted(trained.rows, 'item')}, {counted(trained.epochs, 'epoch')}, "
         f"AUROC of planted faults {_number(trained.challenger.planted_auroc)} "
         f"(linear baseline {_number(trained.baseline.planted_auroc)})"
     )
@@ -72,9 +73,9 @@ def _tell_batches(summaries: Sequence[tuple[Summary, Path]], tell: Callable[[str
     total = sum(s.rows_in for s, _ in summaries)
     aside = sum(s.quarantined_rows for s, _ in summaries)
     tell(
-        f"  scored: {len(summaries)} batches, {total} items in, {sum(s.scored for s, _ in summaries)} scored, "
+        f"  scored: {counted(len(summaries), 'batch')}, {counted(total, 'item')} in, {sum(s.scored for s, _ in summaries)} scored, "
         f"{sum(s.not_scorable for s, _ in summaries)} not scorable, {aside} set aside, "
-        f"{sum(s.flags for s, _ in summaries)} flags in {len(flagged)} batches"
+        f"{counted(sum(s.flags for s, _ in summaries), 'flag')} in {counted(len(flagged), 'batch')}"
     )
     for summary, folder in sorted(flagged, key=lambda pair: -pair[0].top_flags[0].severity)[:_SHOWN_FLAGS]:
         worst = pq.read_table(folder / "flags.parquet").slice(0, 1).to_pylist()[0]

@@ -23,6 +23,7 @@ from aeflow.store.claims import claim
 from aeflow.store.marks import open_marks
 from aeflow.store.nightly_runs import NIGHTLY, open_nightly_runs
 from aeflow.store.paths import Paths
+from aeflow.wording import counted
 from flows.notifications import Notice, deliver, settle, tell
 from flows.retrain_if_needed import request_retraining
 from flows.score_batches import Attempt, score_batches
@@ -62,7 +63,7 @@ class Night:
         failed = (
             f", {len(self.failed)} failed: {', '.join(a.batch for a in self.failed)}" if self.failed else ""
         )
-        return f"{self.pipeline}: {len(scored)} batches scored, {flags} flags{failed}."
+        return f"{self.pipeline}: {counted(len(scored), 'batch')} scored, {counted(flags, 'flag')}{failed}."
 
     def raise_if_failed(self) -> None:
         """Raises:

@@ -15,6 +15,7 @@ from aeflow.report.summary import read_summary
 from aeflow.retraining import Outcome, judge_nights
 from aeflow.retraining.window import choose_window, stretches_of
 from aeflow.store.ledger import open_ledger
+from aeflow.wording import counted
 
 if TYPE_CHECKING:
     from aeflow.config import PipelineConfig
@@ -59,7 +60,9 @@ def recent_history(config: PipelineConfig, paths: Paths) -> RecentHistory:
     window = choose_window(
         [(batch, each) for batch in configured], published, unfit, wanted=config.retraining.history_batches
     )
-    notes = [f"It learns from {len(window.batches)} batches, {window.batches[0]} to {window.batches[-1]}."]
+    notes = [
+        f"It learns from {counted(len(window.batches), 'batch')}, {window.batches[0]} to {window.batches[-1]}."
+    ]
     if window.unfit:
         notes.append(f"Left out, since a sensor was at fault: {', '.join(window.unfit)}.")
     update: dict[str, object] = {"history": History(batches=window.batches)}

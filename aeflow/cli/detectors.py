@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from aeflow.cli.arguments import ConfigArgument, JsonOption, open_pipeline
+from aeflow.wording import counted
 
 if TYPE_CHECKING:
     from flows.recalibrate_detector import Recalibrated
@@ -190,8 +191,8 @@ def _print_recalibration(done: Recalibrated) -> None:
     from aeflow.data.intake import in_words
 
     print(
-        f"Detector {done.version} of {done.pipeline}: the champion's network, calibrated on {done.rows} items of "
-        f"{len(done.batches)} batches (set aside: {in_words(done.left_out)})."
+        f"Detector {done.version} of {done.pipeline}: the champion's network, calibrated on {counted(done.rows, 'item')} of "
+        f"{counted(len(done.batches), 'batch')} (set aside: {in_words(done.left_out)})."
     )
     for reason in done.decision.reasons:
         print(f"  {reason}")
@@ -202,10 +203,10 @@ def _print_training(done: TrainedDetector) -> None:
     from aeflow.data.intake import in_words
 
     print(
-        f"Detector {done.version} of {done.pipeline}, trained on {done.rows} valid items "
+        f"Detector {done.version} of {done.pipeline}, trained on {counted(done.rows, 'valid item')} "
         f"(set aside: {in_words(done.quarantined)})"
     )
-    how = f"{done.epochs} epochs" if done.epochs else "one go"
+    how = counted(done.epochs, "epoch") if done.epochs else "one go"
     print(f"  in {how} on {done.device}, {done.items_per_second:,.0f} items a second.")
     for reason in done.decision.reasons:
         print(f"  {reason}")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
-from aeflow.report.wording import about, counted
+from aeflow.wording import about, counted
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from aeflow.cli.arguments import ConfigArgument, JsonOption, open_pipeline
+from aeflow.wording import counted
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -53,9 +54,9 @@ def sql(
         if csv is not None and parquet is not None:
             raise typer.BadParameter("give --csv or --parquet, not both")
         if csv is not None:
-            print(f"{write_csv(answer, csv):,} rows in {csv}")
+            print(f"{counted(write_csv(answer, csv), 'row')} in {csv}")
         elif parquet is not None:
-            print(f"{write_parquet(answer, parquet):,} rows in {parquet}")
+            print(f"{counted(write_parquet(answer, parquet), 'row')} in {parquet}")
         elif json:
             print_json([row for batch in answer for row in batch.to_pylist()])
         else:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, TypeVar
 import typer
 
 from aeflow.cli.arguments import ConfigArgument, JsonOption, open_pipeline
+from aeflow.wording import counted
 
 if TYPE_CHECKING:
     from enum import StrEnum
@@ -159,7 +160,7 @@ def _print_embedded(done: Embedded) -> None:
     from aeflow.cli.output import print_table
 
     print(
-        f"{done.pipeline}, batch {done.batch}: codes of {done.items:,} items by detector {done.version}, "
+        f"{done.pipeline}, batch {done.batch}: codes of {counted(done.items, 'item')} by detector {done.version}, "
         f"{done.left_out:,} without one; {done.active} of their {done.code_size} numbers are active."
     )
     print(f"  {done.folder / 'embeddings.parquet'}")
@@ -187,7 +188,7 @@ def _print_restored(done: Restored) -> None:
     from aeflow.cli.output import print_table
 
     print(
-        f"{done.pipeline}, batch {done.batch}: {done.items:,} items restored by detector {done.version}, "
+        f"{done.pipeline}, batch {done.batch}: {counted(done.items, 'item')} restored by detector {done.version}, "
         f"{done.left_out:,} left out."
     )
     print(f"  {done.folder}")

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from aeflow.cli.arguments import ConfigArgument, JsonOption, open_pipeline
+from aeflow.wording import counted
 
 if TYPE_CHECKING:
     from aeflow.review.trends import Tally
@@ -76,7 +77,10 @@ def review(  # noqa: PLR0917 - typer passes them by name
             told=lambda done, of: bar(done / of, f"{done} of {of}"),
         )
     address = f"http://{f'[{host}]' if ':' in host else host}:{listening.getsockname()[1]}/"
-    print(f"{desk.pipeline}: {desk.board.now().catalogue.size:,} flags. Review them at {address}", flush=True)
+    print(
+        f"{desk.pipeline}: {counted(desk.board.now().catalogue.size, 'flag')} to review at {address}",
+        flush=True,
+    )
     token = first_token(desk)
     if token is not None:
         print(f"The token of {desk.reviewer}, shown this once: {token}", flush=True)
@@ -146,9 +150,11 @@ def verdicts(
         return
     if "imported" in done:
         new = done["imported"]
-        print(f"{new} new {'verdict' if new == 1 else 'verdicts'} from {file}.")
+        print(f"{counted(new, 'new verdict')} from {file}.")
     if "exported" in done:
-        print(f"{done['exported']} flags in {export}. Fill in the verdicts and give it back with --import.")
+        print(
+            f"{counted(done['exported'], 'flag')} in {export}. Fill in the verdicts and give it back with --import."
+        )
     print(state.sentence())
     if by is not None:
         _print_tallies(by, groups)

@@ -40,6 +40,7 @@ from aeflow.onboarding.image_defaults import choose_image_model
 from aeflow.onboarding.images import ImageProfile
 from aeflow.onboarding.series_defaults import choose_series
 from aeflow.onboarding.tables import SqlProfile, TableProfile
+from aeflow.wording import counted
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -115,7 +116,7 @@ def _for_images(profile: ImageProfile, name: str, relative: Callable[[Path], str
         "All images looked at are grey." if profile.grey else "Some images are in colour."
     )
     if profile.exclude:
-        reasons["source.exclude"] = f"{profile.excluded} files that look like masks of other images."
+        reasons["source.exclude"] = f"{counted(profile.excluded, 'file')} taken for masks of other images."
     for like in profile.manifests:
         groups = "".join(f', group: "{{{column}}}"' for column in like.groups[:1])
         reasons["source.manifest"] = (
@@ -125,7 +126,7 @@ def _for_images(profile: ImageProfile, name: str, relative: Callable[[Path], str
     by, history, items = _image_batches(profile, reasons)
     learnt = sum(profile.folders[folder] for folder in history.batches) or profile.images
     batch_size = choose_batch_size(round(learnt * Split().train))
-    reasons["training.batch_size"] = f"About {round(learnt * Split().train)} images train."
+    reasons["training.batch_size"] = f"Trained on about {counted(round(learnt * Split().train), 'image')}."
     config = PipelineConfig(
         name=name,
         source=ImageSource(root=relative(profile.root), exclude=profile.exclude),
@@ -145,12 +146,14 @@ def _for_images(profile: ImageProfile, name: str, relative: Callable[[Path], str
     reasons |= choice.reasons
     formats = _counted(profile.formats)
     modes = _counted(profile.modes)
-    seen = [f"{profile.images} images; of {profile.looked_at} looked at: {formats}; pixel formats: {modes}."]
+    seen = [
+        f"{counted(profile.images, 'image')}; of {profile.looked_at:,} looked at: {formats}; pixel formats: {modes}."
+    ]
     if profile.folders:
         seen.append(f"Folders: {_counted(profile.folders)}.")
     if profile.unreadable:
         seen.append(
-            f"{len(profile.unreadable)} cannot be read, such as {profile.unreadable[0]}: they will be set aside."
+            f"Cannot be read and will be set aside: {counted(len(profile.unreadable), 'image')}, such as {profile.unreadable[0]}."
         )
     return Proposal(config, tuple(seen), reasons)
 
@@ -161,7 +164,7 @@ def _image_batches(profile: ImageProfile, reasons: dict[str, str]) -> tuple[str,
         return "source", History(), None
     reasons["batch.by"] = f"{len(profile.folders)} folders hold images: each is a batch."
     if profile.in_root:
-        reasons["batch.by"] += f" {profile.in_root} images directly in the root belong to none."
+        reasons["batch.by"] += f" None holds the {counted(profile.in_root, 'image')} directly in the root."
     normal = tuple(folder for folder in profile.folders if looks_normal(folder))
     if not normal or len(normal) == len(profile.folders):
         reasons["history.batches"] = (
@@ -193,7 +196,7 @@ def _for_series(profile: TableProfile | SqlProfile, name: str, relative: Callabl
     stride = max(1, min(window // 4, math.ceil(windows / _TRAIN_WINDOWS)))
     if stride > 1:
         reasons["prepare.train_stride_points"] = (
-            f"Of about {windows} windows that overlap, every {stride}th trains."
+            f"Of about {windows:,} overlapping windows, one in {stride} is trained on."
         )
     if readings.roles.left_out:
         left_out = "; ".join(f"{column}: {reason}" for column, reason in readings.roles.left_out.items())
@@ -285,7 +288,7 @@ def _series_batches(
         count = max(1, int(len(ids) * _HISTORY_SHARE))
         reasons["batch.by"] = f"The times run from {ids[0]} to {ids[-1]}: a batch a day."
         reasons["history.last"] = (
-            f"The first {count} of {len(ids)} days are taken as normal; the days after wait to be scored."
+            f"Taken as normal: the first {count} of {counted(len(ids), 'day')}; the days after wait to be scored."
         )
         reasons["batch.time_zone"] = (
             "Times without an offset were taken as UTC: name your zone if they are local."
@@ -325,7 +328,7 @@ def _cadence(readings: Readings, reasons: dict[str, str]) -> float | None:
         reasons["prepare.cadence_seconds"] = "The median step, the same for every entity."
         if gaps:
             reasons["prepare.max_gap_points"] = (
-                f"{gaps} steps are longer than usual, the longest {_duration(longest)}."
+                f"{counted(gaps, 'step')} longer than usual, the longest {_duration(longest)}."
             )
         return readings.cadence_seconds
     reasons["prepare.cadence_seconds"] = (
@@ -339,25 +342,27 @@ def _cadence(readings: Readings, reasons: dict[str, str]) -> float | None:
 def _seen_in(profile: TableProfile | SqlProfile) -> Iterable[str]:
     readings = profile.readings
     rows = (
-        f"{readings.rows} rows"
+        counted(readings.rows, "row")
         if readings.whole
-        else f"more than {readings.rows} rows (not all were looked at)"
+        else f"more than {readings.rows:,} rows (not all were looked at)"
     )
     if isinstance(profile, TableProfile):
         folders = f" in the folders {_counted(profile.folders)}" if profile.folders else ""
-        yield f"{profile.files} {profile.format} file{'s' if profile.files > 1 else ''}{folders}, {rows}."
+        yield f"{counted(profile.files, f'{profile.format} file')}{folders}, {rows}."
     else:
         yield f"{rows} from the query."
     named = [entity.name for entity in readings.entities]
     if profile.readings.roles.entity or getattr(profile, "entity_from_path", False):
         shown = ", ".join(named[:5]) + (", ..." if len(named) > 5 else "")
-        yield f"{len(named)} entities ({shown}), {min(e.rows for e in readings.entities)} to {max(e.rows for e in readings.entities)} rows each."
+        fewest, most = (f(e.rows for e in readings.entities) for f in (min, max))
+        each = counted(most, "row") if fewest == most else f"{fewest:,} to {most:,} rows"
+        yield f"{counted(len(named), 'entity')} ({shown}), {each} each."
     if readings.span_us:
         first, last = (periods.from_us(us) for us in readings.span_us)
         yield f"Times from {first:%Y-%m-%d %H:%M:%S} to {last:%Y-%m-%d %H:%M:%S} (UTC)."
     gaps, longest = _gaps(readings)
     if gaps:
-        yield f"{gaps} gaps, the longest {_duration(longest)}."
+        yield f"{counted(gaps, 'gap')}, the longest {_duration(longest)}."
     missing = [
         f"{c.name} ({c.missing:.0%})"
         for c in readings.columns

@@ -12,7 +12,7 @@ from markupsafe import Markup
 from aeflow.report.flag_rows import expect_scored, flag_rows
 from aeflow.report.series_plot import plot_numbers, series_plot
 from aeflow.report.traces import read_traces
-from aeflow.report.wording import chance, counted, expectation, figure, lasting, moment, percent
+from aeflow.wording import chance, counted, expectation, figure, lasting, moment, percent
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -22,10 +22,10 @@ from aeflow.report.image_cards import image_cards
 from aeflow.report.night import night_of
 from aeflow.report.plots import severity_plot
 from aeflow.report.stored import FLAGS_FILE, SCORES_FILE
-from aeflow.report.wording import about, chance, counted, figure, lasting, moment, percent
 from aeflow.retraining import judge_nights
 from aeflow.schemas import REASONS
 from aeflow.store.files import storage_errors
+from aeflow.wording import about, chance, counted, figure, lasting, moment, percent
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

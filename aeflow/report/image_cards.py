@@ -19,7 +19,7 @@ from aeflow.report.flag_cards import (
 )
 from aeflow.report.flag_rows import expect_scored, flag_rows
 from aeflow.report.pictures import heat_overlay, shrunk
-from aeflow.report.wording import percent
+from aeflow.wording import percent
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

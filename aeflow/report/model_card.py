@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from aeflow.data.intake import in_words
+from aeflow.wording import counted
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -30,16 +31,16 @@ def model_card(
     calibration = fitted.detector.calibration
     shown = ", ".join(batches[:_SHOWN_BATCHES]) + (", ..." if len(batches) > _SHOWN_BATCHES else "")
     promise = (
-        f"at most {calibration.promised:g} false flags a batch of {calibration.items_per_batch:,.0f} items"
+        f"at most {calibration.promised:g} false {'flag' if calibration.promised == 1 else 'flags'} a batch of {calibration.items_per_batch:,.0f} items"
         if calibration.promise == "false_flags_per_batch"
         else f"at most {calibration.promised:.1%} of a batch's flags are false"
     )
-    how = f"Trained {len(training.history)} epochs" if training.history else "Fitted in one go"
+    how = f"Trained {counted(len(training.history), 'epoch')}" if training.history else "Fitted in one go"
     lines = [
         f"# {config.name}: {config.model.family} detector for {config.kind}",
         "",
         f"- Channels: {', '.join(config.channels)}",
-        f"- Learnt from {intake.valid:,} items of {len(batches)} batches ({shown}); {intake.rows_in - intake.valid:,} set aside ({in_words(intake.quarantined)})",
+        f"- Learnt from {counted(intake.valid, 'item')} of {counted(len(batches), 'batch')} ({shown}); {intake.rows_in - intake.valid:,} set aside ({in_words(intake.quarantined)})",
         f"- Digest of that history: {intake.digest}",
         f"- {how} on {training.device} in {training.precision}, seed {config.seed}",
         f"- Promise: {promise} (rule {calibration.rule}, {calibration.n:,} calibration scores)",
@@ -72,7 +73,7 @@ def recalibration_card(
         "",
         f"- The network, the scaling and so every score are those of version {of_version}",
         (
-            f"- Calibrated on {intake.valid:,} items of {len(batches)} batches ({', '.join(batches[:_SHOWN_BATCHES])}); "
+            f"- Calibrated on {counted(intake.valid, 'item')} of {counted(len(batches), 'batch')} ({', '.join(batches[:_SHOWN_BATCHES])}); "
             f"{intake.rows_in - intake.valid:,} set aside ({in_words(intake.quarantined)})"
         ),
         f"- Digest of them: {intake.digest}",

@@ -19,9 +19,9 @@ from aeflow.report.axes import number_ticks
 from aeflow.report.html import REPORT_FILE, page_environment
 from aeflow.report.summary import read_summary
 from aeflow.report.svg import LEFT, RIGHT, Scale, svg, tick
-from aeflow.report.wording import counted, figure
 from aeflow.store.claims import exclusive
 from aeflow.store.files import atomic_file
+from aeflow.wording import counted, figure
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Literal
 
 from aeflow.report.stored import Stored
-from aeflow.report.wording import about, chance, counted, percent
+from aeflow.wording import about, chance, counted, percent
 
 if TYPE_CHECKING:
     from aeflow.numerics.calibration import Calibration
@@ -132,7 +132,7 @@ def _in_words(moved: tuple[Moved, ...], *, kept: bool) -> str:
     said = [_said(one, "of the batch") for one in moved if not one.entity]
     said += [_said(one, f"of {one.entity}") for one in entities[:_SHOWN_ENTITIES]]
     if len(entities) > _SHOWN_ENTITIES:
-        said.append(f"so it is in {counted(len(entities) - _SHOWN_ENTITIES, 'more entity', 'more entities')}")
+        said.append(f"so it is in {counted(len(entities) - _SHOWN_ENTITIES, 'more entity')}")
     outcome = (
         "Promise in doubt: recalibrate soon. Although no more is flagged than by chance, "
         if kept

@@ -17,7 +17,7 @@ import numpy as np
 
 from aeflow.report.axes import NO_SPAN, number_ticks, time_ticks
 from aeflow.report.svg import LEFT, RIGHT, Scale, area, line, runs, svg, tick
-from aeflow.report.wording import figure
+from aeflow.wording import figure
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

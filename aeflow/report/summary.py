@@ -15,8 +15,8 @@ from pydantic import Field
 from aeflow.exceptions import AccountingError
 from aeflow.report.promise import Promise, by_chance
 from aeflow.report.stored import Stored
-from aeflow.report.wording import counted
 from aeflow.retraining.measurements import Drift  # noqa: TC001 - pydantic reads the annotations
+from aeflow.wording import counted
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -306,6 +306,6 @@ def _sentence(survey: Survey, found: _FlagCount, promise: Promise) -> str:
     looks = "looks" if found.rows == 1 else "look"
     what = f"{found.rows:,} of {scored} {looks} abnormal"
     if survey.kind == "series":
-        where = f" in {found.entities:,} of {counted(survey.entities, 'entity', 'entities')}"
+        where = f" in {found.entities:,} of {counted(survey.entities, 'entity')}"
         what += f": {counted(found.flags, 'event')}{where if survey.entities > 1 else ''}"
     return f"{what}{chance}.{aside}"

@@ -7,6 +7,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from aeflow.retraining.judgement import Outcome
+from aeflow.wording import counted
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -81,7 +82,7 @@ def _trigger(
     if rule.on_verdicts is not None and known.new_verdicts >= rule.on_verdicts:
         return "verdicts", (
             (
-                f"{known.new_verdicts} verdicts were given since the champion was trained; retraining.on_verdicts asks "
+                f"Given since the champion was trained: {counted(known.new_verdicts, 'verdict')}; retraining.on_verdicts asks "
                 f"for {rule.on_verdicts}."
             ),
         )
@@ -89,7 +90,7 @@ def _trigger(
     age = (now - known.trained_at) / timedelta(days=1)
     if rule.on_age_days is not None and age >= rule.on_age_days:
         return "age", (
-            f"The champion is {age:.0f} days old; retraining.on_age_days allows {rule.on_age_days:g}.",
+            f"The champion is {counted(round(age), 'day')} old; retraining.on_age_days allows {rule.on_age_days:g}.",
         )
     return "", ()
 

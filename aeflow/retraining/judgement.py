@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from scipy.stats import poisson
 
+from aeflow.wording import counted
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
@@ -341,10 +343,12 @@ def _what_moved(night: Night) -> str:
         moved = _moved(night)
         if moved:
             names = _listed([s.name for s in moved])
-            parts.append(f"{len(moved)} of {len(night.drift.inputs)} channels moved ({names})")
+            parts.append(f"{len(moved)} of {counted(len(night.drift.inputs), 'channel')} moved ({names})")
         directions = sum(s.moved for s in night.drift.latent)
         if directions:
-            parts.append(f"the codes moved along {directions} of {len(night.drift.latent)} directions")
+            parts.append(
+                f"the codes moved along {directions} of {counted(len(night.drift.latent), 'direction')}"
+            )
     parts.append(
         f"the errors rose ({night.errors.came:.0%} of the scores lie where {night.errors.expected:.0%} of the "
         "calibration's did)"
@@ -376,12 +380,12 @@ def _few(number: int) -> int:
 
 
 def _batches(number: int) -> str:
-    return "one batch" if number == 1 else f"{number} batches"
+    return "one batch" if number == 1 else f"{number:,} batches"
 
 
 def _flags(night: Night) -> str:
     expected = "" if night.expected_flags is None else f", {night.expected_flags:.2g} expected"
-    return f"{night.flags} {'flag' if night.flags == 1 else 'flags'}{expected}"
+    return f"{counted(night.flags, 'flag')}{expected}"
 
 
 def _listed(names: Sequence[str], most: int = 5) -> str:

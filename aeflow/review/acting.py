@@ -8,7 +8,6 @@ from fastapi import APIRouter, Depends, Request
 from fastapi.responses import Response
 from starlette.exceptions import HTTPException
 
-from aeflow.report.wording import counted
 from aeflow.review.acts import cleaned, say, take_back
 from aeflow.review.app import (
     TheDesk,
@@ -28,6 +27,7 @@ from aeflow.review.app import (
 from aeflow.review.pages import flag_after, flag_page, queue_page
 from aeflow.review.sessions import Session
 from aeflow.store.verdicts import Standing, Word, words_that_hold
+from aeflow.wording import counted
 
 if TYPE_CHECKING:
     from aeflow.review.board import Snapshot

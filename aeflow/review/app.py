@@ -18,13 +18,13 @@ from fastapi.responses import HTMLResponse, RedirectResponse, Response
 from starlette.exceptions import HTTPException
 
 from aeflow.exceptions import AeflowError, SourceError
-from aeflow.report.wording import counted, percent
 from aeflow.review.access import Role
 from aeflow.review.charts import flags_chart, precision_chart, sentence_of_precision
 from aeflow.review.desk import Desk
 from aeflow.review.guard import Guard
 from aeflow.review.selection import Selection, parse_selection
 from aeflow.review.sessions import Session
+from aeflow.wording import counted, percent
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 from markupsafe import Markup
 
-from aeflow.report.wording import counted, percent
 from aeflow.review.board import STATES
+from aeflow.wording import counted, percent
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -20,9 +20,9 @@ from aeflow.report.series_plot import plot_numbers, series_plot
 from aeflow.report.stored import FLAGS_FILE, SCORES_FILE
 from aeflow.report.survey import described_by
 from aeflow.report.traces import read_traces
-from aeflow.report.wording import moment
 from aeflow.review.normal import normal_stretch
 from aeflow.store.files import storage_errors
+from aeflow.wording import moment
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

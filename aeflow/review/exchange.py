@@ -24,6 +24,7 @@ from aeflow.settings import home_for
 from aeflow.store.files import storage_errors
 from aeflow.store.paths import Paths
 from aeflow.store.verdicts import Standing, Verdict, identity, open_verdicts, standing
+from aeflow.wording import counted
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -67,7 +68,7 @@ class Reviewed:
             share, low, high = self.precision
             precision = f" Precision {share:.0%}, 95 % interval {low:.0%} to {high:.0%}."
         return (
-            f"{self.pipeline}: {self.reviewed} of {self.flags} flags reviewed: {self.true} true, "
+            f"{self.pipeline}: {self.reviewed} of {counted(self.flags, 'flag')} reviewed: {self.true} true, "
             f"{self.false} false, {self.unsure} unsure, {self.disputed} disputed.{precision}"
         )
 

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from aeflow.report.flag_cards import bars, more_channels, plotted_channels
-from aeflow.report.wording import chance, counted, figure, lasting, moment, percent
 from aeflow.review.board import OPEN, STATES
 from aeflow.review.evidence import read_evidence
 from aeflow.review.likeness import LIKE, likeness
 from aeflow.review.selection import ALL, Selection, chosen_places, count_states, why_useful
 from aeflow.review.trends import by_entity, by_night, by_version, gathered, total
 from aeflow.store.verdicts import Word, words_that_hold
+from aeflow.wording import chance, counted, figure, lasting, moment, percent
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping

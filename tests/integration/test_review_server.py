@@ -40,7 +40,7 @@ def start(tmp_path):
 def test_it_answers_where_it_says_refuses_a_taken_port_and_ends_on_ctrl_c(start):
     app = start("--port", "0", "--reviewer", "anna")
     told = app.stdout.readline()
-    assert told.startswith("pumps: 3 flags. Review them at http://127.0.0.1:")
+    assert told.startswith("pumps: 3 flags to review at http://127.0.0.1:")
     address = told.split(" at ")[1].strip()
     with urllib.request.urlopen(address, timeout=20) as answer:
         assert "3 open flags" in answer.read().decode()

@@ -91,7 +91,7 @@ def test_falling_behind_the_baseline_refuses_whatever_the_champion():
 def test_keeping_the_promise_where_the_champion_breaks_it_is_a_win_and_its_finds_are_no_merit():
     decision = contest(champion=FLOODED, to_champion=Against(SAME, LESS))
     assert decision.promote
-    assert "1 flags where the champion raises 40" in decision.reasons[-1]
+    assert "1 flag where the champion raises 40" in decision.reasons[-1]
 
 
 def test_breaking_the_promise_refuses_unless_the_champion_breaks_it_more():

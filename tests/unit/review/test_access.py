@@ -97,7 +97,7 @@ def test_the_command_says_where_it_listens_and_shows_a_first_token(store, capsys
     monkeypatch.setattr("aeflow.review.serve.serve", lambda _, listening: listening.close())
     assert run(["review", str(store), "--port", "0", "--host", "127.0.0.2", "--reviewer", "anna"]) == 0
     told = capsys.readouterr().out
-    assert "pumps: 36 flags. Review them at http://127.0.0.2:" in told
+    assert "pumps: 36 flags to review at http://127.0.0.2:" in told
     assert "The token of anna, shown this once: " in told
     assert "not encrypted" in told
     assert run(["review", str(store), "--port", "0"]) == 0

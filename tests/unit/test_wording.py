@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from aeflow.report.wording import about, chance, counted, expectation, figure, lasting, moment, percent
+from aeflow.wording import about, chance, counted, expectation, figure, lasting, moment, percent
 
 
 @pytest.mark.parametrize(
@@ -28,7 +28,11 @@ def test_a_figure_has_four_significant_digits(value, text):
 def test_counts_agree_with_their_noun():
     assert counted(1, "flag") == "1 flag"
     assert counted(1440, "point") == "1,440 points"
-    assert counted(2, "entity", "entities") == "2 entities"
+    assert counted(2, "entity") == "2 entities"
+    assert counted(2, "day") == "2 days"
+    assert counted(2, "batch") == "2 batches"
+    assert counted(1, "entity is", "entities are") == "1 entity is"
+    assert counted(2, "entity is", "entities are") == "2 entities are"
 
 
 def test_a_small_share_is_not_nothing():

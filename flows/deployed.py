@@ -4,22 +4,19 @@ other way of starting one, refuses what cannot be."""
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 from prefect import flow, get_run_logger
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from aeflow.backlog import choose_batches
-from aeflow.exceptions import NightFailed
+from aeflow.exceptions import InputError, NightFailed
+from aeflow.retraining import Outcome
 from aeflow.settings import home_for, prepare_environment
-from flows.nightly import score_pending
-from flows.notifications import Notice, tell
+from flows.nightly import score_pending, tell_promotion
 from flows.retrain_if_needed import retrain_if_needed
 from flows.score_batches import Attempt, score_batches
 from flows.watch import watch_nights
-
-if TYPE_CHECKING:
-    from flows.train_detector import TrainedDetector
 
 Jobs = Annotated[int, Field(ge=1, le=256)]
 
@@ -79,19 +76,22 @@ def backfill(config: Path, batches: Backfill) -> None:
 
 
 @flow(name="retrain", persist_result=False)
-def retrain(config: Path, force: bool = False, reason: str = "") -> None:
+def retrain(config: Path, force: bool = False, recalibrate: bool = False, reason: str = "") -> None:
     """Decide by the last nights whether to train, train, and let the detector go live if that is earned.
 
     Args:
         config: the pipeline's YAML file.
         force: train whatever the decision would be.
+        recalibrate: fit the calibration alone anew, whatever the decision would be. Not with force.
         reason: who asks, and why.
     """
     _prepare(config)
-    done = retrain_if_needed(config, force=force, reason=reason)
+    if force and recalibrate:
+        raise InputError("expected at most one of force and recalibrate", where="the parameters of retrain")
+    wanted = Outcome.RETRAIN if force else Outcome.RECALIBRATE if recalibrate else None
+    done = retrain_if_needed(config, wanted=wanted, reason=reason)
     get_run_logger().info(done.decision.sentence())
-    if done.trained is not None:
-        _tell_promotion(config, done.trained)
+    tell_promotion(config, done)
 
 
 @flow(name="watch", persist_result=False)
@@ -108,13 +108,6 @@ def watch(config: Path) -> None:
 
 def _prepare(config: Path) -> None:
     prepare_environment(home_for(config))
-
-
-def _tell_promotion(config: Path, trained: TrainedDetector) -> None:
-    title = (
-        f"Detector {trained.version} {'went live' if trained.live else 'was trained and does not go live'}"
-    )
-    tell(config, Notice("promotion", title, "\n".join(trained.decision.reasons), key=str(trained.version)))
 
 
 def _log(attempt: Attempt) -> None:

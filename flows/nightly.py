@@ -31,6 +31,7 @@ from flows.score_batches import Attempt, score_batches
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from flows.retrain_if_needed import Retrained
     from flows.score_batch import ScoredBatch
     from flows.score_batches import Progress
 
@@ -151,18 +152,30 @@ def _decide(config: Path) -> None:
     """What the last nights say of the detector; a retraining that is due is asked for. The night is scored:
     where this fails, people are told of it, and that is all."""
     try:
-        decision = request_retraining(config)
+        done = request_retraining(config)
     except AeflowError as error:
         _LOG.warning("Every batch is scored, but the decision after the night failed: %s", error)
         tell(config, Notice("run_failed", "The decision after the night failed", str(error), key=DECISION))
         return
+    decision = done.decision
     settle(config, "run_failed", DECISION)
+    tell_promotion(config, done)
     for outcome in Outcome:
         if outcome != decision.outcome:
             settle(config, "drift", str(outcome))
     if decision.outcome not in {Outcome.OK, Outcome.HOLD} or decision.waits_for:
         title = f"Decision after the night: {decision.outcome}"
         tell(config, Notice("drift", title, "\n".join(decision.reasons), key=str(decision.outcome)))
+
+
+def tell_promotion(config: Path, done: Retrained) -> None:
+    """What came of a training or of a recalibration, if there was one."""
+    new = done.trained or done.recalibrated
+    if new is None:
+        return
+    made = "trained" if done.trained else "recalibrated"
+    title = f"Detector {new.version} {'went live' if new.live else f'was {made} and does not go live'}"
+    tell(config, Notice("promotion", title, "\n".join(new.decision.reasons), key=str(new.version)))
 
 
 def _tell_flags(config: Path, scored: ScoredBatch) -> None:

@@ -48,7 +48,7 @@ class Retrained:
 def retrain_if_needed(
     config: Path,
     *,
-    force: bool = False,
+    wanted: Outcome | None = None,
     reason: str = "",
     progress: Callable[[float, str], None] | None = None,
 ) -> Retrained:
@@ -56,7 +56,7 @@ def retrain_if_needed(
 
     Args:
         config: the pipeline's YAML file.
-        force: train whatever the decision would be.
+        wanted: RETRAIN or RECALIBRATE, to do that whatever the decision would be.
         reason: who asks, and why; kept with the decision.
         progress: told how far a training is.
 
@@ -67,14 +67,14 @@ def retrain_if_needed(
     paths = Paths(home_for(config), pipeline.name)
     try:
         with claim(paths.task_claim("retraining"), f"retraining of {pipeline.name}", now=datetime.now(UTC)):
-            decision = _decide(config, force=force, reason=reason)
+            decision = _decide(config, wanted=wanted, reason=reason)
             done = Retrained(pipeline.name, decision)
             if decision.outcome == Outcome.RETRAIN:
                 done = replace(done, trained=_train(config, paths, decision, progress))
             elif decision.outcome == Outcome.RECALIBRATE:
                 done = replace(done, recalibrated=_recalibrate(config, paths, decision))
     except AlreadyRunning as error:
-        if force:
+        if wanted is not None:
             raise
         done = Retrained(pipeline.name, RetrainingDecision(Outcome.HOLD, (str(error),)))
     show_summary(f"retrain-{pipeline.name}", done.decision.sentence())
@@ -86,25 +86,24 @@ def decide_only(config: Path) -> RetrainingDecision:
     return _decide(config)
 
 
-def request_retraining(config: Path) -> RetrainingDecision:
+def request_retraining(config: Path) -> Retrained:
     """Decide after the nightly scoring: a retraining that is due is asked for in the ledger, and where it
     may begin, an event tells Prefect's automation so. Nothing is trained here; a stale calibration, which takes
-    no more than scoring its batches once, is fitted anew at once."""
+    no more than scoring its batches once, is fitted anew at once where no person has to be asked."""
     pipeline = load_config(config)
     paths = Paths(home_for(config), pipeline.name)
     decision = _decide(config)
     nights = read_last_nights(paths)
-    if decision.outcome == Outcome.RETRAIN or decision.waits_for:
+    if decision.outcome == Outcome.RETRAIN or (decision.trigger and decision.waits_for):
         if nights.known.asked_at is None:
             _keep(paths, Step.ASKED, decision, batch=nights.last_batch)
         decision = _decide(config)
     if decision.outcome == Outcome.RECALIBRATE:
-        done = retrain_if_needed(config)
-        return done.decision
+        return retrain_if_needed(config)
     if decision.outcome == Outcome.RETRAIN:
         payload = {"config": str(config.resolve()), "reason": " ".join(decision.reasons)}
         emit(RETRAIN_REQUESTED, pipeline.name, payload)
-    return decision
+    return Retrained(pipeline.name, decision)
 
 
 def veto(config: Path, reason: str = "") -> bool:
@@ -117,12 +116,12 @@ def veto(config: Path, reason: str = "") -> bool:
     return True
 
 
-def _decide(config: Path, *, force: bool = False, reason: str = "") -> RetrainingDecision:
+def _decide(config: Path, *, wanted: Outcome | None = None, reason: str = "") -> RetrainingDecision:
     pipeline = load_config(config)
     last = read_last_nights(Paths(home_for(config), pipeline.name))
     rule = pipeline.retraining
     return decide_retraining(
-        last.judge(rule), last.known, rule, now=datetime.now(UTC), forced=force, reason=reason
+        last.judge(rule), last.known, rule, now=datetime.now(UTC), wanted=wanted, reason=reason
     )
 
 

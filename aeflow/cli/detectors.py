@@ -69,8 +69,15 @@ def evaluate(
 def retrain(
     config: ConfigArgument,
     force: Annotated[bool, typer.Option("--force", help="Train whatever the decision would be.")] = False,
+    recalibrate: Annotated[
+        bool,
+        typer.Option("--recalibrate", help="Fit the calibration alone anew, whatever the decision would be."),
+    ] = False,
     reason: Annotated[
-        str, typer.Option("--reason", metavar="TEXT", help="Why, for the record. With --force or --veto.")
+        str,
+        typer.Option(
+            "--reason", metavar="TEXT", help="Why, for the record. With --force, --recalibrate or --veto."
+        ),
     ] = "",
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Only decide and say why; change nothing.")
@@ -82,12 +89,15 @@ def retrain(
     from aeflow.cli.output import print_json
     from aeflow.cli.progress import progress_bar
     from aeflow.exceptions import InputError
+    from aeflow.retraining import Outcome
     from flows import retrain_if_needed as flow
     from flows.io_tasks import run
 
     path = open_pipeline(config)
-    if force + dry_run + veto > 1:
-        raise InputError("expected at most one of --force, --dry-run, --veto", where="aeflow retrain")
+    if force + recalibrate + dry_run + veto > 1:
+        raise InputError(
+            "expected at most one of --force, --recalibrate, --dry-run, --veto", where="aeflow retrain"
+        )
     if veto:
         said = flow.veto(path, reason)
         print(
@@ -99,8 +109,9 @@ def retrain(
     if dry_run:
         done = flow.Retrained(path.stem, flow.decide_only(path))
     else:
+        wanted = Outcome.RETRAIN if force else Outcome.RECALIBRATE if recalibrate else None
         with progress_bar("training") as bar:
-            done = run(flow.retrain_if_needed, path, force=force, reason=reason, progress=bar)
+            done = run(flow.retrain_if_needed, path, wanted=wanted, reason=reason, progress=bar)
     if json:
         print_json(done.to_json())
     else:

@@ -24,10 +24,10 @@ class Retraining(Section):
     """No second retraining within this time, unless it is forced."""
     veto_hours: float = Field(default=0, ge=0)
     """So long after it was first asked for, a retraining waits for somebody to say no (`aeflow retrain
-    CONFIG --veto`)."""
+    CONFIG --veto`); it begins with the first nightly run after."""
     approval: Literal["none", "person"] = "none"
-    """person: a retraining is only asked for, and begins when somebody says so (`aeflow retrain CONFIG
-    --force`)."""
+    """person: nothing that changes what is flagged begins by itself: a retraining is only asked for, and begins
+    when somebody says so (`aeflow retrain CONFIG --force`), and so is a recalibration (`--recalibrate`)."""
     history_batches: int | None = Field(default=None, ge=1)
     """A retraining learns from the last so many batches that were published, or made the history. None: as
     many as `history` chooses."""

@@ -50,7 +50,8 @@ def recalibrate(
 
     Args:
         detector: the one to recalibrate.
-        config: the pipeline's; its `calibration` and `split` hold, also when the result scores.
+        config: the pipeline's; its `calibration` and `split` hold, also when the result scores. Its `entities` do
+            not: scalings and networks lie in the cohorts that were trained, and calibrations beside them.
         intake: the batches, staged as one.
         batches: their ids.
         device: to score on.
@@ -59,6 +60,7 @@ def recalibrate(
         DetectorError: too little of them can be scored.
     """
     detector.network.to(device)
+    config = config.model_copy(update={"entities": detector.config.entities}).at(config.folder)
     items_per_batch = config.calibration.items_per_batch or max(1.0, intake.valid / len(batches))
     if config.kind == "images":
         return _of_images(detector, config, intake, batches, items_per_batch, device)

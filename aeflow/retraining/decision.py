@@ -33,7 +33,7 @@ class Circumstances:
 @dataclass(frozen=True)
 class RetrainingDecision:
     """One decision. trigger: drift, verdicts, age, request, or "" where nothing is to be trained.
-    waits_for: person or veto where a retraining is due and yet must not begin."""
+    waits_for: person or veto where a retraining (person: or a recalibration) is due and yet must not begin."""
 
     outcome: Outcome
     reasons: tuple[str, ...]
@@ -52,16 +52,19 @@ def decide_retraining(
     rule: Retraining,
     *,
     now: datetime,
-    forced: bool = False,
+    wanted: Outcome | None = None,
     reason: str = "",
 ) -> RetrainingDecision:
     """Whether to train now: what the nights say, the other triggers, and what speaks against it.
 
-    forced: somebody wants it: neither cool-down nor approval is asked for. reason: what they say.
+    wanted: RETRAIN or RECALIBRATE where somebody wants that: neither cool-down nor approval is asked for.
+    reason: what they say.
     """
-    if forced:
+    if wanted is not None:
         why = reason or "It was asked for by a person."
-        return RetrainingDecision(Outcome.RETRAIN, (why,), "request", judged.since)
+        # Since when something else is so is not since when the calibration is stale.
+        since = judged.since if judged.outcome == wanted else None
+        return RetrainingDecision(wanted, (why,), "request", since)
     if known.trained_at is None:
         return RetrainingDecision(Outcome.RETRAIN, ("There is no champion yet.",), "request")
     trigger, reasons = _trigger(judged, known, rule, now)
@@ -103,6 +106,11 @@ def _without_trigger(
         return RetrainingDecision(Outcome.HOLD, (*judged.reasons, why), since=judged.since)
     if judged.outcome == Outcome.RECALIBRATE and (left := _cooling(known, rule, now)):
         return RetrainingDecision(Outcome.HOLD, (*judged.reasons, left), since=judged.since)
+    if judged.outcome == Outcome.RECALIBRATE and rule.approval == "person":
+        why = "It waits for a person: aeflow retrain CONFIG --recalibrate."
+        return RetrainingDecision(
+            Outcome.HOLD, (*judged.reasons, why), since=judged.since, waits_for="person"
+        )
     return RetrainingDecision(judged.outcome, judged.reasons, since=judged.since)
 
 
@@ -129,7 +137,8 @@ def _unless_held(
     begins = (known.asked_at or now) + timedelta(hours=rule.veto_hours)
     if now < begins:
         return hold(
-            f"It begins after {begins:%Y-%m-%d %H:%M} UTC unless somebody says no: aeflow retrain CONFIG --veto.",
+            f"It begins with the first nightly run after {begins:%Y-%m-%d %H:%M} UTC unless somebody says no: aeflow "
+            "retrain CONFIG --veto.",
             "veto",
         )
     return RetrainingDecision(Outcome.RETRAIN, reasons, trigger, judged.since)

@@ -12,6 +12,7 @@ from aeflow import detector as detectors
 from aeflow import registry
 from aeflow.backlog import paths_of
 from aeflow.detector.detector import fingerprint
+from aeflow.retraining import Outcome
 from benchmarks import scenarios
 from flows.retrain_if_needed import request_retraining, retrain_if_needed
 
@@ -58,12 +59,12 @@ def test_a_stale_calibration_is_fitted_anew_once_and_goes_live(folder, shared_da
         assert first.recalibrated.live
         assert "keeps the promise" in first.recalibrated.decision.reasons[-1]
         # By the new version no night has been scored yet.
-        assert second.outcome == "OK"
+        assert second.decision.outcome == "OK"
         paths = paths_of(config)
         one, two = (detectors.load(registry.fetch(paths, version)) for version in (1, 2))
         for mine, theirs in zip(one.network.parameters(), two.network.parameters(), strict=True):
             assert mine.equal(theirs)
-        return second
+        return second.decision
 
     scenarios.work_in(folder / "stale_calibration", act)
 
@@ -72,7 +73,7 @@ def test_what_is_flagged_is_never_learnt_from_and_what_people_call_normal_is(fol
     ended("new_variant", folder)
 
     def flagged_alone(config):
-        return learnt_from(config, retrain_if_needed(config, force=True))
+        return learnt_from(config, retrain_if_needed(config, wanted=Outcome.RETRAIN))
 
     flagged, known, aside = scenarios.work_in(folder / "digits", flagged_alone)
     assert len(flagged) > 20

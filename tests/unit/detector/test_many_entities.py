@@ -14,6 +14,7 @@ from aeflow.data.series import iter_series
 from aeflow.data.take_in import take_in, take_in_training
 from aeflow.detector.fitting import fit, prepare
 from aeflow.detector.networks import Plan
+from aeflow.detector.recalibration import recalibrate
 from aeflow.exceptions import InputError
 from aeflow.models.bank import NetworkBank
 
@@ -207,3 +208,15 @@ def test_codes_of_several_networks_are_not_compared(works, tmp_path):
     mixed = bank.at(torch.tensor([0, 3, 0])).encode(torch.ones(3, 6, 2))
     assert torch.equal(mixed[0], mixed[2])
     assert torch.equal(mixed[1], bank.members[3].encode(torch.ones(1, 6, 2))[0])
+
+
+def test_a_fresh_calibration_stays_in_the_cohorts_that_were_trained(works, tmp_path):
+    trained_in = trained(works, tmp_path / "fit", networks="cohorts", cohorts=COHORTS)
+    others = {"lines": ["press-1", "pump-*"], "rest": ["*"]}
+    config = config_of(works, networks="cohorts", cohorts=others)
+    staged = take_in_training(config, tmp_path / "recent")
+    fresh, _ = recalibrate(trained_in, config, staged, ["day-8"], device=CPU)
+    assert fresh.config.entities == trained_in.config.entities
+    assert fresh.cohort_calibrations.keys() == trained_in.cohort_calibrations.keys() == {"presses", "pumps"}
+    assert fresh.cohort_calibrations["pumps"].n != trained_in.cohort_calibrations["pumps"].n
+    assert fresh.judged_by("press-9") == "cohort presses"

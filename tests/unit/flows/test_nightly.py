@@ -25,6 +25,7 @@ from aeflow.store.ledger import Facts, open_ledger
 from aeflow.store.nightly_runs import NIGHTLY, open_nightly_runs
 from aeflow.store.paths import Paths
 from flows import nightly
+from flows.retrain_if_needed import Retrained
 from flows.score_batches import score_batches
 from tests.unit.store.test_ledger import NOW
 
@@ -72,7 +73,7 @@ def pump(tmp_path, home, monkeypatch):
     monkeypatch.setattr("flows.notifications._send", send)
     monkeypatch.setattr("flows.score_batches.score_batch", score)
     decision = RetrainingDecision(Outcome.OK, ("Nothing has moved.",))
-    monkeypatch.setattr(nightly, "request_retraining", lambda _config: decision)
+    monkeypatch.setattr(nightly, "request_retraining", lambda _config: Retrained("pump", decision))
     return found
 
 
@@ -130,14 +131,25 @@ def test_two_nightly_runs_of_a_pipeline_do_not_meet(pump):
 
 def test_a_decision_is_told_and_over_when_all_is_well_again(pump, monkeypatch):
     fault = RetrainingDecision(Outcome.SENSOR_FAULT, ("Channel a is stuck.",))
-    monkeypatch.setattr(nightly, "request_retraining", lambda _config: fault)
+    monkeypatch.setattr(nightly, "request_retraining", lambda _config: Retrained("pump", fault))
     nightly.score_pending(pump.file)
     assert pump.told == [(f"pump: Decision after the night: {Outcome.SENSOR_FAULT}", "Channel a is stuck.")]
     well = RetrainingDecision(Outcome.OK, ("Nothing has moved.",))
-    monkeypatch.setattr(nightly, "request_retraining", lambda _config: well)
+    monkeypatch.setattr(nightly, "request_retraining", lambda _config: Retrained("pump", well))
     nightly._decide(pump.file)
     assert open_incidents(pump.paths).open() == []
     assert len(pump.told) == 1
+
+
+def test_a_recalibration_that_goes_live_is_told_as_a_promotion(pump, monkeypatch):
+    stale = RetrainingDecision(Outcome.RECALIBRATE, ("The errors rose.",))
+    won = types.SimpleNamespace(
+        version=2, live=True, decision=types.SimpleNamespace(reasons=("It keeps the promise.",))
+    )
+    done = Retrained("pump", stale, recalibrated=won)
+    monkeypatch.setattr(nightly, "request_retraining", lambda _config: done)
+    nightly.score_pending(pump.file)
+    assert ("pump: Detector 2 went live", "It keeps the promise.") in pump.told
 
 
 def test_a_decision_that_fails_fails_no_night_and_is_told_until_it_is_over(pump, monkeypatch, caplog):

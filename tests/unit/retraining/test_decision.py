@@ -16,8 +16,8 @@ QUIET = Judgement(Outcome.OK, ("Nothing has changed.",))
 KNOWN = Circumstances(trained_at=NOW - timedelta(days=30))
 
 
-def decide(judged=DRIFT, known=KNOWN, forced=False, **rule):
-    return decide_retraining(judged, known, Retraining(**rule), now=NOW, forced=forced)
+def decide(judged=DRIFT, known=KNOWN, wanted=None, **rule):
+    return decide_retraining(judged, known, Retraining(**rule), now=NOW, wanted=wanted)
 
 
 def ago(**time):
@@ -34,7 +34,7 @@ def test_within_the_cool_down_nothing_begins_but_by_force():
     held = decide(known=known)
     assert held.outcome == Outcome.HOLD
     assert "cool_down_days asks for 7 days" in held.reasons[-1]
-    assert decide(known=known, forced=True).outcome == Outcome.RETRAIN
+    assert decide(known=known, wanted=Outcome.RETRAIN).outcome == Outcome.RETRAIN
     assert decide(known=known, cool_down_days=1).outcome == Outcome.RETRAIN
 
 
@@ -57,7 +57,7 @@ def test_verdicts_and_age_are_reasons_where_the_config_says_so():
 def test_a_person_is_waited_for_where_the_config_says_so():
     held = decide(approval="person")
     assert (held.outcome, held.waits_for) == (Outcome.HOLD, "person")
-    assert decide(approval="person", forced=True).outcome == Outcome.RETRAIN
+    assert decide(approval="person", wanted=Outcome.RETRAIN).outcome == Outcome.RETRAIN
 
 
 def test_it_begins_once_nobody_said_no_in_time():
@@ -79,6 +79,17 @@ def test_a_stale_calibration_is_fitted_anew_once_in_a_cool_down():
     stale = Judgement(Outcome.RECALIBRATE, ("Stale.",))
     assert decide(stale).outcome == Outcome.RECALIBRATE
     assert decide(stale, replace(KNOWN, last_retraining_at=ago(days=1))).outcome == Outcome.HOLD
+
+
+def test_a_recalibration_too_waits_for_a_person_where_the_config_says_so():
+    stale = Judgement(Outcome.RECALIBRATE, ("Stale.",), "2026-11-20")
+    held = decide(stale, approval="person")
+    assert (held.outcome, held.waits_for, held.trigger) == (Outcome.HOLD, "person", "")
+    assert "--recalibrate" in held.reasons[-1]
+    given = decide(stale, wanted=Outcome.RECALIBRATE, approval="person")
+    assert (given.outcome, given.since) == (Outcome.RECALIBRATE, "2026-11-20")
+    other = Judgement(Outcome.SENSOR_FAULT, ("Stuck.",), "2026-11-25")
+    assert decide(other, wanted=Outcome.RECALIBRATE).since is None
 
 
 def test_without_a_champion_one_is_trained():

@@ -28,7 +28,7 @@ class Cadence:
     phase_us: int = 0
 
     def slots(self, time_us: NDArray[np.int64], resample: Resample) -> NDArray[np.int64]:
-        """The number k of the grid point of each row, `(R,)`.
+        """The number k of the grid point of each row at `time_us` `(R,)`, `(R,)` int64.
 
         nearest: the closest point; mean: the step `[k, k + 1) * step_us` that holds the row, counted
         from the epoch so that steps begin where hours and days begin.
@@ -39,7 +39,7 @@ class Cadence:
 
 
 def learn_cadence(time_us: NDArray[np.int64], *, step_us: int | None = None) -> Cadence | None:
-    """The cadence of rows in time order: the median step, and the phase that rows gather around.
+    """The cadence of rows at `time_us` `(R,)`, rising: the median step, and the phase that rows gather around.
 
     With `step_us` only the phase is learnt. None where fewer than two times differ.
     """
@@ -103,12 +103,12 @@ def place_on_grid(
     point = np.cumsum(advance)
     length = int(point[-1]) + 1 if rows else 0
 
-    slot = np.full(length, -1, dtype=np.int64)
+    slot = np.zeros(length, dtype=np.int64)
     slot[point] = occupied
-    gaps = np.flatnonzero(slot < 0) if (slot < 0).any() else np.empty(0, dtype=np.int64)
-    if gaps.size:
-        last = np.maximum.accumulate(np.where(slot >= 0, np.arange(length), 0))
-        slot[gaps] = slot[last[gaps]] + (gaps - last[gaps])
+    has_row = np.zeros(length, dtype=bool)
+    has_row[point] = True
+    last = np.maximum.accumulate(np.where(has_row, np.arange(length), 0))
+    slot = slot[last] + np.arange(length) - last
 
     is_start = np.zeros(length, dtype=bool)
     is_start[point[new_segment]] = True

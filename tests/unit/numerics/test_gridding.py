@@ -20,6 +20,11 @@ def test_a_row_goes_to_the_nearest_point_of_its_own_phase():
     assert cadence.slots(times, "nearest").tolist() == [0, 1, 1, 2]
 
 
+def test_nearest_turns_over_half_way_between_two_points():
+    times = np.array([4, 5, 14, 15], dtype=np.int64)
+    assert Cadence(10).slots(times, "nearest").tolist() == [0, 1, 1, 2]
+
+
 def test_the_mean_takes_the_step_that_holds_the_row():
     cadence = Cadence(60 * SECOND, 30 * SECOND)
     times = np.array([0, 59, 60, 119], dtype=np.int64) * SECOND
@@ -82,3 +87,10 @@ def test_a_mean_leaves_missing_values_out():
 def test_no_rows_give_an_empty_grid():
     grid = place_on_grid(np.empty(0, np.int64), np.empty((0, 3)), max_gap=1, resample="nearest")
     assert grid.values.shape == (0, 3)
+
+
+def test_points_before_1970_keep_their_numbers_across_gaps():
+    """Their numbers are negative."""
+    grid = place_on_grid(np.array([-20, -9, -7, -1, 1]), column(*range(5)), max_gap=2, resample="nearest")
+    assert grid.slot.tolist() == [-20, -9, -8, -7, -1, 0, 1]
+    assert grid.segment_start.tolist() == [0, 1, 1, 1, 4, 4, 4]

@@ -30,11 +30,11 @@ class CodeMoments:
 
     @classmethod
     def none(cls, code_size: int) -> CodeMoments:
-        """Of no codes yet."""
+        """Moments of no codes yet, of `code_size` numbers each."""
         return cls(0, np.zeros(code_size), np.zeros(code_size))
 
     def with_codes(self, codes: NDArray[np.floating[Any]]) -> CodeMoments:
-        """And those `(N, D)`, which must be finite. Chan, Golub and LeVeque, "Algorithms for computing the
+        """The moments of all codes so far together with `codes` `(N, D)`, which must be finite. Chan, Golub and LeVeque, "Algorithms for computing the
         sample variance", 1983."""
         if not len(codes):
             return self
@@ -51,11 +51,11 @@ class CodeMoments:
 
     @property
     def variance(self) -> NDArray[np.float64]:
-        """`(D,)`; zeros of no codes."""
+        """Of each number of the codes, `(D,)`, divided by their count; zeros while there are none."""
         return self.squares / max(self.count, 1)
 
     def standardised(self, codes: NDArray[np.floating[Any]]) -> NDArray[np.float64]:
-        """Codes `(N, D)` with mean 0 and variance 1; numbers that do not vary become 0."""
+        """`codes` `(N, D)` brought to mean 0 and variance 1, `(N, D)` float64; numbers that do not vary become 0."""
         variance = self.variance
         varies = variance > _CONSTANT * max(float(variance.max(initial=0.0)), np.finfo(np.float64).tiny)
         deviation = np.sqrt(np.where(varies, variance, 1.0))

@@ -58,7 +58,8 @@ def cross_fitted_events(
 
 
 def uneven(counts: NDArray[np.int64]) -> float:
-    """How many of these events come together: their variance in units of their mean, at least 1."""
+    """How many of the events in blocks, `counts` `(B,)`, come together: the variance of the counts in units of
+    their mean, at least 1."""
     if counts.sum() < _FEWEST_EVENTS or counts.size < 2:
         return 1.0
     return max(1.0, float(counts.var(ddof=1) / counts.mean()))

@@ -26,20 +26,21 @@ _FEWEST_BLOCKS = 12
 """With fewer blocks the variance between them is a guess."""
 
 
-def design_effect(above: NDArray[np.bool_], block: NDArray[np.integer[Any]]) -> float:
-    """The variance of a share counted in whole blocks, in units of that of independent items; at least 1.
+def design_effects(above: NDArray[np.bool_], block: NDArray[np.integer[Any]]) -> NDArray[np.float64]:
+    """The variance of each share counted in whole blocks, in units of that of independent items, `(K,)`
+    float64; at least 1.
 
     Args:
-        above: `(n,)`, what is counted.
+        above: `(K, n)`, what is counted.
         block: `(n,)` codes; items of one block may depend on each other, those of two do not.
     """
-    _, size, found = _counted(above[np.newaxis], block)
-    return float(_effects(size, found)[0])
+    _, size, found = _counted(above, block)
+    return _effects(size, found)
 
 
 def largest_design_effect(above: NDArray[np.bool_], position: NDArray[np.integer[Any]]) -> float:
-    """The largest design effect of the share `above` `(n,)` over blocks of 1, 2, 4, ... grid points, of
-    which there are at least a dozen."""
+    """The largest design effect of the share `above` `(n,)` over blocks of 1, 2, 4, ... grid points of
+    `position` `(n,)`, of which there are at least a dozen."""
     return float(_largest(above[np.newaxis], position)[0])
 
 
@@ -59,6 +60,9 @@ def fit_design_effects(
         scores: `(n,)`, finite.
         position: `(n,)` grid index, of a series; or
         group: `(n,)` codes, of images that belong together; neither: the scores are independent.
+
+    Raises:
+        InputError: shapes that differ.
     """
     expect_shape("scores", scores, (None,))
     if position is None and group is None:
@@ -67,7 +71,7 @@ def fit_design_effects(
     above = scores > levels[:, np.newaxis]
     if group is not None:
         expect_shape("group", group, scores.shape)
-        return _effects(*_counted(above, group)[1:])
+        return design_effects(above, group)
     assert position is not None
     expect_shape("position", position, scores.shape)
     return _largest(above, position)

@@ -44,7 +44,11 @@ class Sketch:
         self._counts = np.zeros((0, n_quantities, edges.size + 1), dtype=np.int64)
 
     def feed(self, values: NDArray[np.floating[Any]], entity: NDArray[np.integer[Any]]) -> None:
-        """Count `values` `(N, F)`, NaN where missing, of the entities `entity` `(N,)`, codes from 0."""
+        """Count `values` `(N, F)`, NaN where missing, of the entities `entity` `(N,)`, codes from 0.
+
+        Raises:
+            InputError: shapes or codes that do not fit.
+        """
         n_quantities, n_bins = self._counts.shape[1:]
         expect_shape("values", values, (None, n_quantities))
         expect_shape("entity", entity, values.shape[:1])
@@ -160,6 +164,9 @@ def compare(profile: Profile, counts: NDArray[np.int64], row: NDArray[np.integer
         profile: of the history.
         counts: `(E, F, B)` of a `Sketch` with the same edges.
         row: `(E,)` row of the profile that each entity is held against; -1 for a new one.
+
+    Raises:
+        InputError: counts of other quantities or bins than the profile's.
     """
     expect_shape("counts", counts, (None, *profile.shares.shape[1:]))
     expect_shape("row", row, counts.shape[:1])

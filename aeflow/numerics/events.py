@@ -101,6 +101,17 @@ def find_events(
     """The event number of each row, `(R,)` int64, -1 for none; `merge_flagged` over whole arrays.
 
     Rows that are not flagged belong to no event, even between two that do.
+
+    Args:
+        flagged: `(R,)`.
+        position: `(R,)` grid index; rows are sorted by entity, then position.
+        entity: `(R,)` codes.
+        merge_gap: as in `merge_flagged`.
+        min_points: as in `merge_flagged`.
+        rest_points: as in `merge_flagged`.
+
+    Raises:
+        InputError: shapes that differ, rows out of order, or a parameter outside its range.
     """
     expect_shape("flagged", flagged, (None,))
     expect_shape("position", position, flagged.shape)
@@ -139,6 +150,9 @@ def iter_event_counts(
         merge_gap: as in `merge_flagged`.
         min_points: as in `merge_flagged`.
         rest_points: as in `merge_flagged`.
+
+    Raises:
+        InputError: shapes that differ, or a parameter outside its range.
     """
     expect_shape("scores", scores, (None,))
     expect_shape("position", position, scores.shape)

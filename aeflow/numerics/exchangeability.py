@@ -82,7 +82,7 @@ class BulkCounts:
         return self.n - int(self.below[0])
 
     def add(self, p_values: NDArray[np.float64]) -> None:
-        """Take in `(N,)` p-values."""
+        """Count `p_values` `(N,)`; NaN (not scorable) is left out."""
         ordered = np.sort(p_values[~np.isnan(p_values)])
         self.n += ordered.size
         self.below = self.below + np.searchsorted(ordered, SHARES, side="right")

@@ -15,7 +15,8 @@ _MOST_DB = 88.0
 
 
 def psnr(mean_squared_error: NDArray[np.floating[Any]], *, peak: float = 1.0) -> NDArray[np.float64]:
-    """Peak signal-to-noise ratio in dB, `10 log10(peak^2 / MSE)`, at most 88; NaN stays NaN.
+    """Peak signal-to-noise ratio in dB, `10 log10(peak^2 / MSE)`, at most 88, float64 of the shape of
+    `mean_squared_error`; NaN stays NaN.
 
     Args:
         mean_squared_error: of each image, any shape.

@@ -72,7 +72,7 @@ class IsolationForest:
         return (2 ** (-total / len(self.depth) / self.usual_depth)).astype(np.float32)
 
     def to_arrays(self) -> dict[str, NDArray[Any]]:
-        """Name -> array."""
+        """Name -> array: the trees `(B, M)` each, and `sizes` `(2,)`: features and usual depth."""
         sizes = np.array([self.features, self.usual_depth])
         return {name: getattr(self, name) for name in _NAMES} | {"sizes": sizes}
 

@@ -105,12 +105,14 @@ def fold_edges(times: NDArray[np.int64]) -> NDArray[np.int64]:
 
 
 def folds_of_times(times: NDArray[np.int64], edges: NDArray[np.int64]) -> NDArray[np.int8]:
-    """The stretch of time that each of `times` lies in, `(N,)`."""
+    """The fold that each of `times` `(N,)` lies in, `(N,)` int8 in 0..FOLDS - 1; `edges` of `fold_edges`."""
     return np.searchsorted(edges, times, side="right").astype(np.int8)
 
 
 def near_folds(times: NDArray[np.int64], edges: NDArray[np.int64], reach: int) -> NDArray[np.bool_]:
-    """Which of `times` `(N,)` lie in a fold or so near that their windows reach into it, `(FOLDS, N)`."""
+    """Which of `times` `(N,)` lie in a fold or so near that their windows reach into it, `(FOLDS, N)`.
+
+    `edges` as of `fold_edges`; `reach` in the unit of `times`."""
     least, most = np.iinfo(np.int64).min, np.iinfo(np.int64).max
     begins, ends = np.concatenate([[least], edges]), np.concatenate([edges, [most]])
     after = np.where(begins > least, begins - reach, least)

@@ -43,6 +43,9 @@ def average_precision(labels: NDArray[Any], scores: NDArray[np.floating[Any]]) -
     """The area under the precision-recall curve as a sum of steps; arguments as in `auroc`.
 
     Chance level is the share of abnormal items. NaN where there is one class only.
+
+    Raises:
+        InputError: as there.
     """
     abnormal = _checked(labels, scores)
     if abnormal.all() or not abnormal.any():

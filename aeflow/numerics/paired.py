@@ -88,7 +88,12 @@ def auroc_differences(
 def share_differences(
     found: tuple[NDArray[np.bool_], NDArray[np.bool_]], *, seed: int
 ) -> NDArray[np.float64]:
-    """The difference of the shares of what two detectors found, and bootstrap draws of it, `(1 + S,)`."""
+    """The difference of the shares of what two detectors found, `(M,)` each, and bootstrap draws of it,
+    `(1 + S,)`; the same seed draws the same items.
+
+    Raises:
+        InputError: lengths that differ.
+    """
     expect_shape("found", found[1], found[0].shape)
     both = found[0].astype(np.float64) - found[1]
     drawn = _means(both, np.random.default_rng(seed), 1)
@@ -96,7 +101,7 @@ def share_differences(
 
 
 def difference_of(draws: NDArray[np.float64]) -> Difference:
-    """The value and the 95 % interval of what `auroc_differences` or `share_differences` gave."""
+    """The value and the 95 % interval of `draws` `(1 + S,)` of `auroc_differences` or `share_differences`."""
     low, high = np.quantile(draws[1:], [(1 - _LEVEL) / 2, (1 + _LEVEL) / 2])
     return Difference(float(draws[0]), float(low), float(high))
 

@@ -42,7 +42,7 @@ class ProfileTable:
     longest_run: NDArray[np.int64]
 
     def to_arrays(self) -> dict[str, NDArray[Any]]:
-        """The statistics by name."""
+        """The statistics by name, `(E, C)` each."""
         return {field.name: getattr(self, field.name) for field in fields(self)}
 
     @classmethod

@@ -86,7 +86,7 @@ class Sequence:
         return ((-level, points, events) for level, points, events in levels)
 
     def of(self, chosen: NDArray[np.bool_]) -> Sequence:
-        """Some of the points."""
+        """The points that are `chosen` `(n,)`."""
         return replace(
             self,
             p_value=self.p_value[chosen],
@@ -254,7 +254,7 @@ def _note(normal: NormalScores, promised: float, items_per_batch: float, expecte
     if expected <= promised * (1 + 1e-9):
         return ""
     return (
-        f"promised at most {promised:g} false flags a batch; with {_worth(normal)} and "
+        f"promised at most {promised:g} false {'flag' if promised == 1 else 'flags'} a batch; with {_worth(normal)} and "
         f"{items_per_batch:g} items a batch the {normal.rule} rule can promise no less than {expected:.3g}. "
         f"{_REMEDY}"
     )

@@ -66,7 +66,7 @@ def series_scores(
 def limited_ratio(
     residual: NDArray[np.floating[Any]], spread: NDArray[np.floating[Any]]
 ) -> NDArray[np.float32]:
-    """`residual / spread`, float32, no larger than what has a finite square."""
+    """`residual / spread`, float32 of their shape, within +-1e15: no larger than what has a finite square."""
     # In float32 and in place: this runs over every cell of a batch, and should cost less than the network.
     with np.errstate(over="ignore"):
         ratio: NDArray[np.float32] = np.divide(residual, spread, dtype=np.float32)
@@ -121,6 +121,9 @@ def smooth_error_map(error_map: NDArray[np.floating[Any]], smooth_px: int) -> ND
     """Each band's error averaged over a square of `smooth_px` pixels, `(N, C, H, W)` float32.
 
     The border is continued by its nearest pixel. A single wrong pixel is noise, a patch is a fault.
+
+    Raises:
+        InputError: `error_map` is not `(N, C, H, W)`, or `smooth_px` below 1.
     """
     expect_shape("error_map", error_map, (None, None, None, None))
     if smooth_px < 1:

@@ -57,6 +57,9 @@ def pixel_average_precision(
 
     Unlike the area under the ROC curve it does not grow with the normal pixels, of which there are always
     plenty: chance level is the share of marked ones. NaN where no pixel is marked, or every one.
+
+    Raises:
+        InputError: as there.
     """
     _expect_pairs(masks, error_maps)
     inside = [expect_binary("masks", np.asarray(mask)) for mask in masks]
@@ -80,6 +83,9 @@ def best_box_overlap(mask: NDArray[Any], boxes: NDArray[np.integer[Any]]) -> flo
 
     Returns:
         0..1, 0 without a box; NaN where nothing is marked.
+
+    Raises:
+        InputError: arrays of another shape, or other marks.
     """
     expect_shape("mask", mask, (None, None))
     expect_shape("boxes", boxes, (None, 4))

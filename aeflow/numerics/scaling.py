@@ -62,7 +62,8 @@ class RobustScale:
     def invert(
         self, scaled: NDArray[np.floating[Any]], entity: NDArray[np.integer[Any]]
     ) -> NDArray[np.float32]:
-        """What `apply` was given, in the channels' units, float32; arguments as there."""
+        """The values of which `apply` gave `scaled` `(N, ..., C)`, in the channels' units, float32 of the same
+        shape; `entity` as there."""
         center, scale = self._rows(scaled, entity)
         return np.asarray(scaled * scale + center, dtype=np.float32)
 

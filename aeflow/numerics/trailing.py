@@ -43,6 +43,9 @@ def trailing_mean(
 
     Returns:
         the means, float32, of the shape of `values`; NaN where the row itself holds a NaN.
+
+    Raises:
+        InputError: shapes that differ, slots that do not rise, or fewer than one point.
     """
     _check_order(values, entity, slot)
     if points < 1:
@@ -81,8 +84,11 @@ def moving_baseline(
         entity: `(N,)` codes.
         slot: `(N,)` number of the grid point, rising within an entity.
         usual: `(N,)` positive: what that quantile was on the held-out part of the history.
-        points: L.
-        quantile: 0..1.
+        points: L, at least `BLOCKS`.
+        quantile: between 0 and 1.
+
+    Raises:
+        InputError: shapes that differ, slots that do not rise, or a parameter outside its range.
     """
     _check_order(scores, entity, slot)
     expect_shape("usual", usual, scores.shape)
@@ -111,7 +117,17 @@ def fit_usual_level(
     scores: NDArray[np.floating[Any]], entity: NDArray[np.integer[Any]], n_entities: int, quantile: float
 ) -> NDArray[np.float32]:
     """The `quantile` of held-out scores of each entity, `(E + 1,)` float32, positive; the last is of all
-    together, for new entities and those without a score, and a tenth of it is the least of any."""
+    together, for new entities and those without a score, and a tenth of it is the least of any.
+
+    Args:
+        scores: `(N,)`, not negative; NaN counts as missing.
+        entity: `(N,)` codes 0 .. n_entities - 1.
+        n_entities: E.
+        quantile: 0..1.
+
+    Raises:
+        InputError: shapes that differ.
+    """
     expect_shape("scores", scores, (None,))
     expect_shape("entity", entity, scores.shape)
     known = ~np.isnan(scores)

@@ -83,7 +83,16 @@ def fit_whitening(
 def whiten(
     residual: NDArray[np.floating[Any]], whitening: NDArray[np.float32], entity: NDArray[np.integer[Any]]
 ) -> NDArray[np.float32]:
-    """Each residual `(N, K)` times the matrix of its entity (`fit_whitening`; code -1 the last), float32."""
+    """Each residual `(N, K)` times the matrix of its entity, `(N, K)` float32.
+
+    Args:
+        residual: `(N, K)`, as in `fit_whitening`.
+        whitening: `(E + 1, K, K)` of `fit_whitening`.
+        entity: `(N,)` codes; -1, an entity never seen before, takes the last matrix.
+
+    Raises:
+        InputError: shapes that differ.
+    """
     expect_shape("entity", entity, residual.shape[:1])
     found = np.empty(residual.shape, dtype=np.float32)
     values = residual.astype(np.float32, copy=False)

@@ -41,3 +41,11 @@ def test_bootstrap_refuses_what_it_cannot_draw_from():
         bootstrap_interval(auroc, np.zeros(3), np.zeros(4), seed=0)
     with pytest.raises(InputError, match="block_items"):
         bootstrap_interval(np.mean, np.zeros(3), seed=0, block_items=0)
+    with pytest.raises(InputError, match="0 < level < 1"):
+        bootstrap_interval(np.mean, np.zeros(3), seed=0, level=1.0)
+
+
+def test_every_item_is_drawn_the_first_and_the_last_too():
+    for item in (0, 3):
+        never, always = bootstrap_interval(lambda drawn, of=item: float(of in drawn), np.arange(4), seed=0)
+        assert (never, always) == (0.0, 1.0)

@@ -66,7 +66,7 @@ def test_too_short_a_calibration_takes_the_lowest_cut_and_says_what_it_can_promi
     calibration = fit(SCORES[:99], rule, false_flags_per_batch=1.0)
     assert calibration.alpha == pytest.approx(0.01)
     assert calibration.expected_false_flags_per_batch == pytest.approx(10)
-    assert "promised at most 1 false flags a batch; with 99 calibration scores" in calibration.note
+    assert "promised at most 1 false flag a batch; with 99 calibration scores" in calibration.note
     assert "no less than 10" in calibration.note
     assert calibration.flags(calibration.p_values(np.array([99.0]))).all()
 

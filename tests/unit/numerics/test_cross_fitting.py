@@ -41,6 +41,7 @@ def test_events_that_all_come_in_one_block_come_together():
 
 def test_few_events_tell_nothing_of_how_they_come():
     assert uneven(np.array([2, 0, 0, 0, 0])) == 1.0
+    assert uneven(np.array([3, 0, 0, 0, 0])) == pytest.approx(3.0)
     assert uneven(np.array([9])) == 1.0
     assert uneven(np.array([5, 5, 5, 5, 5])) == 1.0
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from aeflow.exceptions import InputError
-from aeflow.numerics.dependence import SHARES, design_effect, fit_design_effects, largest_design_effect
+from aeflow.numerics.dependence import SHARES, design_effects, fit_design_effects, largest_design_effect
 
 
 def autocorrelated(n, rho, seed):
@@ -38,7 +38,7 @@ def test_the_effect_is_the_variance_of_a_share_over_that_of_independent_items():
     level = 0.9
     shares = [np.mean(draw() > level) for _ in range(400)]
     expected = np.var(shares) / (np.mean(shares) * (1 - np.mean(shares)) / 300)
-    found = np.mean([design_effect(draw() > level, group) for _ in range(100)])
+    found = np.mean([design_effects((draw() > level)[np.newaxis], group) for _ in range(100)])
     assert found == pytest.approx(expected, rel=0.2)
 
 
@@ -58,8 +58,8 @@ def test_entities_that_move_together_count_as_one():
 
 
 def test_one_block_or_nothing_above_tells_nothing():
-    assert design_effect(np.zeros(5, bool), np.arange(5)) == 1.0
-    assert design_effect(np.array([True, False]), np.zeros(2, int)) == 1.0
+    assert design_effects(np.zeros((1, 5), bool), np.arange(5)).tolist() == [1.0]
+    assert design_effects(np.array([[True, False]]), np.zeros(2, int)).tolist() == [1.0]
     assert largest_design_effect(np.array([True, False]), np.array([5, 6])) == 1.0
 
 

@@ -100,3 +100,10 @@ def test_a_point_between_two_halves_of_one_event_adds_no_event():
     scores = np.array([5.0, 4.0, 3.0])
     counts = list(iter_event_counts(scores, np.array([0, 2, 1]), np.zeros(3, int), merge_gap=1, min_points=1))
     assert counts == [(5.0, 1, 1), (4.0, 2, 1), (3.0, 3, 1)]
+
+
+def test_a_gap_that_is_bridged_within_an_entity_is_not_bridged_between_two():
+    """The last point of the first entity and the first of the second lie at 5 and 0."""
+    scores, entity, position = np.array([2.0, 1.0]), np.array([0, 1]), np.array([5, 0])
+    counts = list(iter_event_counts(scores, position, entity, merge_gap=3, min_points=1))
+    assert counts == [(2.0, 1, 1), (1.0, 2, 2)]

@@ -35,3 +35,10 @@ def test_channels_on_the_edge_of_the_band_make_the_score_at_the_cut(error, score
     errors = error_map(error, deviation, torch.zeros_like(deviation)).numpy()
     found, _ = series_scores(np.sqrt(errors)[None], np.ones((1, 3), dtype=bool), spread[None])
     assert found[0] == pytest.approx(score, rel=1e-5)
+
+
+def test_a_huber_error_is_a_square_up_to_one_and_a_line_from_there_on():
+    """The error of a deviation of 0.8 is 0.32, of 1 it is 0.5, of 1.1 it is 0.6."""
+    one = np.ones(1)
+    found = [float(tolerance(score, one, one, "huber")[0]) for score in (0.32, 0.5, 0.6)]
+    assert found == pytest.approx([0.8, 1.0, 1.1])

@@ -41,8 +41,11 @@ class DetectorModel(PythonModel):  # type: ignore[misc]
         detector: Detector = self._detector
         device, chunk = torch.device("cpu"), detector.config.compute.chunk_items
         items = np.asarray(model_input, dtype=np.float32)
-        check_items(torch.from_numpy(np.nan_to_num(items)), detector.network.item_shape)
-        if detector.config.kind == "images":
+        images = detector.config.kind == "images"
+        # Of windows NaN is what is missing; of images nothing is.
+        known = items if images else np.where(np.isnan(items), np.float32(0), items)
+        check_items(torch.from_numpy(known), detector.network.item_shape)
+        if images:
             return detector.score_images(items, device=device, chunk_items=chunk).score
         return detector.score_series(_as_inputs(items), device=device, chunk_items=chunk).score
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from aeflow import config
+from aeflow.config import models as config
 from aeflow.exceptions import InputError
 from aeflow.models.attention import AttentionAutoencoder
 from aeflow.models.autoencoder import Autoencoder, ClosedForm
@@ -32,19 +32,7 @@ _DIMENSIONS = {"images": 3, "series": 2}
 class Family:
     """options: the config class. network: what builds it from options and an item shape."""
 
-    options: type[
-        config.Dense
-        | config.Stacked
-        | config.Conv2d
-        | config.Resnet
-        | config.Feature
-        | config.Padim
-        | config.Lstm
-        | config.Conv1d
-        | config.Attention
-        | config.Autoregression
-        | config.Pca
-    ]
+    options: type[config.Model]
     network: Callable[[Any, tuple[int, ...]], Autoencoder]
 
     @property

@@ -129,7 +129,8 @@ def test_the_output_has_the_shape_of_the_input_and_is_finite(name, shape):
 def test_scoring_twice_gives_the_same_bits(name, shape):
     network = fitted(name, shape)
     x = everything(items_of(shape, 5))
-    assert torch.equal(network(x).items, network(x).items)
+    for once, again in zip(*(seen(network, x, None, [slice(None)]) for _ in range(2)), strict=True):
+        assert torch.equal(once, again)
 
 
 @pytest.mark.parametrize(("name", "shape"), FIRST_CASES)
@@ -161,13 +162,16 @@ def test_eight_items_are_learnt_to_a_quarter_of_their_variance(name, shape):
 
 
 @pytest.mark.parametrize(("name", "shape"), FIRST_CASES)
-def test_saved_and_loaded_weights_give_the_same_bits(name, shape):
+def test_saved_and_loaded_weights_give_the_same_items_and_scores_to_the_bit(name, shape):
     network = fitted(name, shape)
     state = {key: value.contiguous() for key, value in network.state_dict().items()}
     again = build(MODELS[name], shape, seed=5)
     again.load_state_dict(safetensors.torch.load(safetensors.torch.save(state)))
     x = everything(items_of(shape, 5))
-    assert torch.equal(network(x).items, again.eval()(x).items)
+    for found, expected in zip(
+        *(seen(one.eval(), x, None, [slice(None)]) for one in (again, network)), strict=True
+    ):
+        assert torch.equal(found, expected)
 
 
 @pytest.mark.parametrize(("name", "shape"), FIRST_CASES)
@@ -248,16 +252,34 @@ def test_an_exported_program_takes_any_number_of_items(name, shape):
 
 
 @pytest.mark.parametrize(("name", "shape"), CASES)
-def test_one_item_and_a_thousand_are_reconstructed_alike(name, shape):
+def test_one_item_and_a_thousand_are_reconstructed_and_scored_alike(name, shape):
     network = fitted(name, shape)
     x = everything(items_of(shape, 1000, seed=3))
+    for mask in masks(shape, 1000):
+        shown = x if mask is None else x * mask
+        together, scores = seen(network, shown, mask, [slice(None)])
+        alone = [slice(i, i + 1) for i in range(0, 1000, 250)]
+        few = [slice(i, i + 37) for i in (0, 37, 74)]
+        for portions, picked in ((alone, slice(None, None, 250)), (few, slice(111))):
+            found, apart = seen(network, shown, mask, portions)
+            assert (found - together[picked]).abs().max() <= 1e-5 * together.abs().max()
+            torch.testing.assert_close(apart, scores[picked], rtol=1e-5, atol=0)
+
+
+def seen(network, x, mask, portions):
+    """Of the portions of `x`, one after the other: the reconstructions, and what scores are made of, `(N,)`:
+    the mean error of what was observed, and the latent statistic."""
+    items, scores = [], []
     with torch.inference_mode():
-        together = network(x).items
-        alone = torch.cat([network(x[i : i + 1]).items for i in range(0, 1000, 250)])
-        portions = torch.cat([network(part).items for part in x.split(37)])
-    largest = together.abs().max()
-    assert (together[::250] - alone).abs().max() <= 1e-5 * largest
-    assert (together - portions).abs().max() <= 1e-5 * largest
+        for portion in portions:
+            some, observed = x[portion], None if mask is None else mask[portion]
+            items.append(network(some, observed).items)
+            error = network.compare(some, observed, "mse").error
+            latent = network.latent_contributions(some, observed)
+            scores.append((error if observed is None else error * observed).flatten(1).mean(dim=1))
+            if latent is not None:
+                scores[-1] = scores[-1] + latent.flatten(1).mean(dim=1)
+    return torch.cat(items), torch.cat(scores)
 
 
 @pytest.mark.parametrize(("name", "shape"), FIRST_CASES)

@@ -44,9 +44,9 @@ def example(monkeypatch):
     [
         contract.test_the_output_has_the_shape_of_the_input_and_is_finite,
         contract.test_training_with_one_seed_repeats_to_the_bit,
-        contract.test_saved_and_loaded_weights_give_the_same_bits,
+        contract.test_saved_and_loaded_weights_give_the_same_items_and_scores_to_the_bit,
         contract.test_an_exported_program_takes_any_number_of_items,
-        contract.test_one_item_and_a_thousand_are_reconstructed_alike,
+        contract.test_one_item_and_a_thousand_are_reconstructed_and_scored_alike,
         contract.test_parameters_and_operations_are_counted,
     ],
 )

@@ -22,7 +22,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from PIL import Image
 
-from aeflow.config import BatchRule, Calibration, History, Lstm, PipelineConfig, Scoring, Split
+from aeflow.config import BatchRule, Calibration, History, PipelineConfig, Scoring, Split
+from aeflow.config.series_defaults import DEMONSTRATED
 from aeflow.exceptions import StorageError
 from aeflow.onboarding import profile_images, profile_table
 from aeflow.onboarding.defaults import propose
@@ -137,7 +138,7 @@ def write_series(folder: Path) -> Demonstration:
         "batch": BatchRule(by="period", period="week", time_zone="Europe/Rome"),
         "history": History(first="2022-W14", last="2022-W16"),
         "split": Split(train=0.5, validation=0.1, calibration=0.3, test=0.1),
-        "model": Lstm(),
+        "model": DEMONSTRATED,
         "scoring": Scoring(),
         "calibration": Calibration(false_flags_per_batch=1, items_per_batch=_HOURS_A_WEEK),
     }
@@ -146,7 +147,7 @@ def write_series(folder: Path) -> Demonstration:
         "batch.time_zone": "The pipeline lies in Italy; the times carry their offset.",
         "history.first": "Three weeks without a documented incident.",
         "history.last": "",
-        "model": "An LSTM autoencoder, so that the demonstration shows a network being trained.",
+        "model": "An autoencoder, so that the demonstration shows a network being trained.",
         "scoring.points": "",
         "scoring.baseline_points": "",
         "scoring.baseline_quantile": "",

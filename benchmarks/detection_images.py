@@ -15,10 +15,10 @@ import numpy as np
 import torch
 
 from aeflow.config import Training
+from aeflow.config.image_defaults import choose_image_model
 from aeflow.detector.image_scores import ImageNormal, score_images
 from aeflow.models.catalog import build
 from aeflow.numerics.metrics import auroc
-from aeflow.onboarding.image_defaults import choose_image_model
 from aeflow.training.items import ImageItems
 from aeflow.training.loop import fit_network
 from benchmarks.cells import Cell

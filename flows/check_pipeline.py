@@ -54,7 +54,7 @@ class PipelineCheck:
             f"  Of them {len(self.history):,} to learn from, the history: {_some(self.history)}",
             f"  Batch {self.first_batch}: {counted(self.rows_in, 'row' if series else 'image')}, {self.valid:,} valid, set aside: {aside}"
             + (f"; {counted(self.entities, 'entity')}" if series else ""),
-            f"  A {self.family} detector of the channels {', '.join(self.channels)} would be trained"
+            f"  What would be trained: family {self.family}, channels {', '.join(self.channels)}"
             + (f": {self.parameters:,} parameters." if self.parameters else "."),
             *(f"  Note: {warning}" for warning in self.warnings),
         ]

@@ -3,7 +3,7 @@
 None of it looks at labels. Where the data leave a choice open, the reason says so: it stands as a
 comment in the YAML, at the key that it concerns.
 
-What is chosen of a series stands in `series_defaults`.
+Which model looks at what, and what goes with it, is chosen in `config.image_defaults` and `config.series_defaults`.
 
 Code of an autoencoder: the family's own size, but at most an eighth of the numbers of an item. One that
 has room for the whole item copies whatever it is shown, and finds nothing.
@@ -35,10 +35,10 @@ from aeflow.config import (
     TableSource,
     Training,
 )
+from aeflow.config.image_defaults import choose_image_model
+from aeflow.config.series_defaults import choose_series
 from aeflow.data import periods
-from aeflow.onboarding.image_defaults import choose_image_model
 from aeflow.onboarding.images import ImageProfile
-from aeflow.onboarding.series_defaults import choose_series
 from aeflow.onboarding.tables import SqlProfile, TableProfile
 from aeflow.wording import counted
 

@@ -41,11 +41,11 @@ PICKLES = {"pickle", "cloudpickle", "dill", "joblib", "shelve", "marshal", "skop
 PICKLING_CALLS = {"torch.load", "torch.save", "np.load", "numpy.load", "pd.read_pickle", "pandas.read_pickle"}
 # The one module that reads a file of others: of a known digest, as tensors alone.
 READS_WEIGHTS = "aeflow/models/pretrained_weights.py"
-# Which family suits which data is a person's or `aeflow init`'s choice; the pipeline knows families
-# only through the catalog.
+# Which family suits which data is a person's choice, or one of the config's defaults; all else knows
+# families only through the catalog.
 FAMILIES = {member.model_fields["family"].default for member in get_args(get_args(Model)[0])}
 FAMILY_CLASSES = {member.__name__ for member in get_args(get_args(Model)[0])}
-KNOW_FAMILIES = ("aeflow/models/", "aeflow/config/", "aeflow/onboarding/", "aeflow/demonstration.py")
+KNOW_FAMILIES = ("aeflow/models/", "aeflow/config/")
 MAX_LINES = 500
 
 

@@ -26,12 +26,12 @@ def parts(root):
 
 @pytest.fixture
 def without_weights(monkeypatch):
-    monkeypatch.setattr("aeflow.onboarding.image_defaults.PRETRAINED_PACKAGE", "no_such_package")
+    monkeypatch.setattr("aeflow.config.image_defaults.PRETRAINED_PACKAGE", "no_such_package")
 
 
 @pytest.fixture
 def with_weights(monkeypatch):
-    monkeypatch.setattr("aeflow.onboarding.image_defaults.PRETRAINED_PACKAGE", "numpy")
+    monkeypatch.setattr("aeflow.config.image_defaults.PRETRAINED_PACKAGE", "numpy")
 
 
 def test_counts_folders_formats_and_sizes(tmp_path):

@@ -7,8 +7,8 @@ import yaml
 from pydantic import BaseModel
 
 from aeflow.config import dump_json, load_config
+from aeflow.config.image_defaults import choose_code_size
 from aeflow.onboarding.defaults import looks_normal
-from aeflow.onboarding.image_defaults import choose_code_size
 from aeflow.onboarding.yaml_text import as_yaml
 
 CONFIGS = Path(__file__).resolve().parents[3] / "configs"

@@ -15,10 +15,14 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from aeflow.config import Autoregression, Pca, Scoring, SeriesPrepare
+from aeflow.config.models import Autoregression, Lstm, Pca
+from aeflow.config.stages import Scoring, SeriesPrepare
 
 if TYPE_CHECKING:
-    from aeflow.config import Model
+    from aeflow.config.models import Model
+
+DEMONSTRATED: Model = Lstm()
+"""What `aeflow demo` trains, in place of a linear model, so that a network is seen learning."""
 
 _CYCLES = {"minute": 60, "hour": 3_600, "day": 86_400, "week": 604_800}
 _FEWEST_POINTS, _MOST_POINTS, _NO_CYCLE_POINTS = 24, 168, 96

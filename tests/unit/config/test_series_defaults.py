@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from aeflow.onboarding.series_defaults import choose_series, choose_window
+from aeflow.config.series_defaults import choose_series, choose_window
 
 
 def chosen(channels=4, history_rows=600, **given):

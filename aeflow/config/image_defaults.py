@@ -12,10 +12,10 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
-from aeflow.config import PRETRAINED_PACKAGE, Conv2d, Padim, patch_maps
+from aeflow.config.models import PRETRAINED_PACKAGE, Conv2d, Padim, patch_maps
 
 if TYPE_CHECKING:
-    from aeflow.config import Model
+    from aeflow.config.models import Model
 
 _LARGE_IMAGE_PX = 256  # from this short side on an image counts as large
 _SEEN_LARGE_PX = 384

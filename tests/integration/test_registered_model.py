@@ -8,6 +8,7 @@ import torch
 
 from aeflow import detector as detectors
 from aeflow import registry
+from aeflow.exceptions import InputError
 
 CPU = torch.device("cpu")
 
@@ -62,3 +63,19 @@ def test_wrong_shapes_are_refused_by_the_signature(registered):
     model = mlflow.pyfunc.load_model("models:/aeflow-water/1")
     with pytest.raises(mlflow.exceptions.MlflowException, match="shape"):
         model.predict(np.zeros((2, 3), dtype=np.float32))
+
+
+@pytest.mark.parametrize(
+    ("pipeline", "wrong"), [("digits", np.nan), ("digits", np.inf), ("water", np.inf), ("water", -np.inf)]
+)
+def test_what_is_not_a_number_is_refused_where_nothing_can_be_missing(registered, pipeline, wrong):
+    import mlflow
+
+    paths = registered.paths(pipeline)
+    ref = registry.resolve(paths)
+    shape = detectors.load(registry.fetch(paths, ref.version, digest=ref.digest)).network.item_shape
+    items = np.zeros((2, *shape), dtype=np.float32)
+    items[1].flat[0] = wrong
+    model = mlflow.pyfunc.load_model(f"models:/aeflow-{pipeline}/{ref.version}")
+    with pytest.raises(InputError, match="expected finite items, got 1 NaN or infinite"):
+        model.predict(items)

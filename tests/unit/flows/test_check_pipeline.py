@@ -38,13 +38,13 @@ def pipeline(tmp_path, home):
 def test_the_network_is_built_and_its_parameters_are_counted(pipeline):
     found = check_pipeline(pipeline({"family": "dense", "code_size": 4}))
     assert found.parameters == 64 * 64 * 4 + 4 + 4 * 64 * 64 + 64 * 64
-    assert found.lines()[-1].endswith(f"would be trained: {found.parameters:,} parameters.")
+    assert found.lines()[-1].endswith(f": {found.parameters:,} parameters.")
 
 
 def test_what_the_history_decides_is_not_counted(pipeline):
     found = check_pipeline(pipeline({"family": "pca"}))
     assert found.parameters == 0
-    assert found.lines()[-1].endswith("would be trained.")
+    assert found.lines()[-1].endswith("What would be trained: family pca, channels grey.")
 
 
 def test_a_schedule_at_an_hour_that_clocks_skip_is_warned_of(pipeline):

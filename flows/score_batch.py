@@ -30,6 +30,7 @@ from aeflow.report.promise import Promise, promise_of
 from aeflow.report.receipt import Provenance
 from aeflow.report.summary import BatchFacts, ChecksOutcome, FailedCheck, Grade, read_summary
 from aeflow.review.precedents import precedents_in_force
+from aeflow.review.reviewed_nights import cut_after_review, with_cut
 from aeflow.scoring import FLAGS_FILE, LATE_QUARANTINE_FILE
 from aeflow.scoring import score_batch as score_staged
 from aeflow.settings import home_for
@@ -52,6 +53,7 @@ if TYPE_CHECKING:
     from aeflow.data.intake import Intake
     from aeflow.detector import Detector
     from aeflow.registry import DetectorRef
+    from aeflow.report.receipt import MovedCut
     from aeflow.scoring import BatchScores, ScoringProgress
     from aeflow.scoring.suppression import Precedent
     from aeflow.store.publish import Published
@@ -136,9 +138,16 @@ def score_batch(
             if not force and known is not None and _still_holds(known.facts, run.facts, staged, paths, keys):
                 facts, changed = known.facts, False
             else:
-                precedents = fetch_precedents(pipeline, paths, detector, ref)
+                moved, precedents = learn_from_verdicts(pipeline, paths, detector, ref, batch)
                 scores = make_report(
-                    pipeline, staged, detector, ref, place, precedents=precedents, progress=progress
+                    pipeline,
+                    staged,
+                    detector,
+                    ref,
+                    place,
+                    moved_cut=moved,
+                    precedents=precedents,
+                    progress=progress,
                 )
                 published = publish_report(batch, place, paths)
                 facts, changed = _published(run.facts, staged, scores, published), published.changed
@@ -177,15 +186,17 @@ def make_report(
     ref: DetectorRef,
     place: Workplace,
     *,
+    moved_cut: MovedCut | None = None,
     precedents: Sequence[Precedent] = (),
     progress: Callable[[float, str], None] | None = None,
 ) -> BatchScores:
-    """Check, score and judge a staged batch and write its whole report into `place.build`; flags like
-    reviewed ones, `precedents`, are treated as the config says.
+    """Check, score and judge a staged batch and write its whole report into `place.build`; at the cut that
+    verdicts moved, where they did, and with flags like reviewed ones, `precedents`, treated as the config says.
 
     Raises:
         BatchRefused: too little of the batch is fit to score.
     """
+    detector = with_cut(detector, moved_cut)
     # Before anything can be refused.
     write_quarantine(place.quarantine, iter_quarantine(staged.quarantine_path))
     # Here and not in the thread below: else the peak of memory would hang on which of the two is faster.
@@ -197,7 +208,7 @@ def make_report(
         scores = score_and_judge(detector, config, staged, place, precedents, progress)
         refuse_if_damaged(config, staged, scores)
         checks = checking.result()
-    build_report(config, staged, checks, scores, ref, detector, place)
+    build_report(config, staged, checks, scores, ref, detector, place, moved_cut)
     return scores
 
 
@@ -284,19 +295,15 @@ def fetch_detector(paths: Paths, version: int | None) -> tuple[DetectorRef, Dete
 
 
 @io_step
-def fetch_precedents(
-    config: PipelineConfig, paths: Paths, detector: Detector, ref: DetectorRef
-) -> list[Precedent]:
-    """The reviewed flags that bear on this night's, as the detector sees them."""
-    return precedents_in_force(
-        config,
-        paths,
-        open_verdicts(paths).all(),
-        detector,
-        ref.version,
-        now=datetime.now(UTC),
-        device=choose_device(config.compute.device),
-    )
+def learn_from_verdicts(
+    config: PipelineConfig, paths: Paths, detector: Detector, ref: DetectorRef, batch: str
+) -> tuple[MovedCut | None, list[Precedent]]:
+    """What was said of other nights' flags: what it makes of the cut, and the reviewed flags that bear on this
+    night's, as the detector sees them."""
+    said, now = open_verdicts(paths).all(), datetime.now(UTC)
+    device = choose_device(config.compute.device)
+    precedents = precedents_in_force(config, paths, said, detector, ref.version, now=now, device=device)
+    return cut_after_review(config, paths, said, detector, ref.version, batch=batch, now=now), precedents
 
 
 @io_step
@@ -375,6 +382,7 @@ def build_report(
     ref: DetectorRef,
     detector: Detector,
     place: Workplace,
+    moved_cut: MovedCut | None,
 ) -> None:
     """Summary, receipt and the page that people read, beside the scores."""
     quarantined = Counter(staged.quarantined) + Counter(scores.quarantined)
@@ -389,6 +397,7 @@ def build_report(
             scores.exchangeability,
             scores.false_flags_range,
             beyond_chance=scores.beyond_chance,
+            moved_cut=moved_cut,
         ),
         start=staged.start,
         end=staged.end,
@@ -413,6 +422,7 @@ def build_report(
         calibration_digest=detectors.calibration_digest(detector),
         seed=detector.config.seed,
         device=device_kind(config.compute.device),
+        moved_cut=moved_cut,
     )
     options = PageOptions(
         zone=config.batch.time_zone,

@@ -24,7 +24,7 @@ def verify_batch(config: Path, batch: str) -> list[str]:
     receipt names, one sentence each; empty if nothing does.
 
     The batch is read from its source again, so that changed data show too. Verdicts that came since do not:
-    the report holds those that decided anything in it.
+    the report holds those that decided anything in it, and the cut that they moved.
 
     Raises:
         BatchNotFound: there is no report of the batch.
@@ -50,7 +50,9 @@ def verify_batch(config: Path, batch: str) -> list[str]:
         staged = take_in_batch(pipeline, batch, place, detector)
         kept = published / PRECEDENTS_FILE
         precedents = read_precedents(kept) if kept.is_file() else []
-        make_report(pipeline, staged, detector, ref, place, precedents=precedents)
+        make_report(
+            pipeline, staged, detector, ref, place, moved_cut=receipt.moved_cut, precedents=precedents
+        )
         return touched + differences(receipt, read_receipt(place.build))
     finally:
         shutil.rmtree(work, ignore_errors=True)

@@ -49,8 +49,8 @@ def print_report(summary: Summary, folder: Path, nights: Sequence[Summary]) -> N
     if summary.promise.flags_by_chance is not None:
         low, high = summary.promise.flags_by_chance
         print(f"  Came: {counted(summary.flags, 'flag')}; by chance alone {low} to {high} (95 %).")
-    if summary.promise.moved_in_words:
-        print(f"  {summary.promise.moved_in_words}")
+    for told in filter(None, (summary.promise.cut_in_words, summary.promise.moved_in_words)):
+        print(f"  {told}")
     for grade in summary.grades:
         if grade.grade != "HIGH":
             where = f" in {', '.join(grade.entities)}" if any(grade.entities) else ""

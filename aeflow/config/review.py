@@ -27,3 +27,9 @@ class Review(Section):
     """Images: the least share of the smaller worst box that lies in the other."""
     most_severe: float = Field(default=2.0, ge=1)
     """Never suppressed is a flag whose score is more than so many times that of the false one."""
+    cut: Literal["fixed", "rise", "rise_and_fall"] = "fixed"
+    """Whether verdicts move the cut between two trainings, so that the calibration and the reviewed nights
+    together keep the promise: rise: where more flags were called false than promised; rise_and_fall: also down,
+    where it was fewer. Not with a false-discovery rate."""
+    most_shift: float = Field(default=4.0, ge=1)
+    """The p-value of the cut becomes at most so many times lower or higher by verdicts."""

@@ -140,6 +140,17 @@ class Detector:
         cohort = self.config.entities.cohort_of(entity)
         return self.cohort_calibrations.get(cohort or "", self.calibration)
 
+    @property
+    def least_p_value(self) -> float:
+        """The cut below which some entity could have no flag at all: the largest of the lowest p-values that its
+        calibrations can tell; 0 where tails are fitted."""
+        all_of_them = (
+            self.calibration,
+            *self.entity_calibrations.values(),
+            *self.cohort_calibrations.values(),
+        )
+        return max(0.0 if one.normal.tail is not None else one.normal.least for one in all_of_them)
+
     def judged_by(self, entity: str) -> str:
         """Whose normal scores judge an entity: own, cohort NAME, or all."""
         if entity in self.entity_calibrations or getattr(self.normal, "entities", None) == (entity,):

@@ -108,6 +108,17 @@ class Calibration:
         of_items = count_interval(self.alpha * items, rests_on, together)
         return flags > most[1] or flagged_items > of_items[1]
 
+    def cut_at(self, alpha: float, *, expected: float, rests_on: float) -> Self:
+        """The same p-values with another cut: `alpha`, at which so many false flags are `expected` in a batch,
+        estimated from `rests_on` independent ones."""
+        return replace(
+            self,
+            alpha=alpha,
+            threshold=self.normal.score_at(alpha)[0],
+            expected_false_flags_per_batch=expected,
+            rests_on=rests_on,
+        )
+
     def p_values(self, scores: NDArray[np.floating[Any]]) -> NDArray[np.float64]:
         """The chance of a score at least this high on normal data, `(N,)`; see `NormalScores.p_values`."""
         return self.normal.p_values(scores)

@@ -5,11 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Literal
 
 from aeflow.report.stored import Stored
-from aeflow.wording import about, chance, counted, percent
+from aeflow.wording import about, chance, counted, figure, percent
 
 if TYPE_CHECKING:
     from aeflow.numerics.calibration import Calibration
     from aeflow.numerics.exchangeability import BulkRise, Exchangeability
+    from aeflow.report.receipt import MovedCut
 
 Kind = Literal["false_flags_per_batch", "false_discovery_rate"]
 
@@ -51,6 +52,8 @@ class Promise(Stored):
     moved_in_words: str = ""
     """What moved, what it may mean, what to do; begins with 'Promise not kept: recalibrate.' or 'Promise in
     doubt: recalibrate soon.' Empty where nothing moved."""
+    cut_in_words: str = ""
+    """How verdicts on earlier nights moved the cut; empty where it is that of the calibration."""
     note: str = ""
     """Why the promise cannot be kept and what to do; empty where it can."""
 
@@ -64,6 +67,7 @@ def make_promise(
     flags_by_chance: tuple[int, int] | None = None,
     kept: bool | None = None,
     moved: tuple[Moved, ...] = (),
+    cut_in_words: str = "",
     note: str = "",
 ) -> Promise:
     """A promise with its sentences."""
@@ -82,6 +86,7 @@ def make_promise(
         kept=kept,
         moved=moved,
         moved_in_words=_in_words(moved, kept=kept is not False),
+        cut_in_words=cut_in_words,
         note=note,
     )
 
@@ -92,9 +97,10 @@ def promise_of(
     flags_by_chance: tuple[int, int] | None,
     *,
     beyond_chance: bool,
+    moved_cut: MovedCut | None = None,
 ) -> Promise:
-    """What a calibration promises of a batch in which the check against it `found` this, and in which more
-    was flagged than chance explains, or not."""
+    """What a calibration, with the cut that verdicts gave it, promises of a batch in which the check against it
+    `found` this, and in which more was flagged than chance explains, or not."""
     moved = [_moved("", found.whole)] if found.moved and found.whole is not None else []
     moved += [_moved(name, rise) for name, rise in found.entities.items()]
     return make_promise(
@@ -105,6 +111,7 @@ def promise_of(
         flags_by_chance=flags_by_chance,
         kept=None if found.whole is None else not (moved and beyond_chance),
         moved=tuple(moved),
+        cut_in_words="" if moved_cut is None else _cut_in_words(moved_cut, calibration.promised),
         note=calibration.note,
     )
 
@@ -119,6 +126,26 @@ def by_chance(promise: Promise) -> str:
     expected = promise.value if expected is None else expected
     flags = "flag was" if about(expected) == "1" else "flags were"
     return f"; about {about(expected)} {flags} to be expected by chance"
+
+
+def _cut_in_words(cut: MovedCut, promised: float) -> str:
+    rose = cut.alpha < cut.calibrated_alpha
+    nights = (
+        f"night {cut.first_night}"
+        if cut.nights == 1
+        else f"{cut.nights:,} nights, {cut.first_night} to {cut.last_night}"
+    )
+    came = f"{counted(cut.false, 'flag')} {'was' if cut.false == 1 else 'were'} called false"
+    open_ones = f" and {cut.undecided:,} not decided" if cut.undecided else ""
+    were = "was" if about(cut.promised) == "1" else "were"
+    sentence = (
+        f"The cut was {'raised' if rose else 'lowered'} by verdicts: of {nights}, {came}{open_ones}, where "
+        f"{about(cut.promised)} {were} promised. It is at a p-value of {figure(cut.alpha)} in place of "
+        f"{figure(cut.calibrated_alpha)}."
+    )
+    if cut.expected > promised * (1 + 1e-9):
+        sentence += f" As far as it may move it still lets about {about(cut.expected)} through: recalibrate or train again."
+    return sentence
 
 
 def _moved(entity: str, rise: BulkRise) -> Moved:

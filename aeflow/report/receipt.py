@@ -30,6 +30,30 @@ class Provenance:
     calibration_digest: str
     seed: int
     device: Device
+    moved_cut: MovedCut | None = None
+
+
+class MovedCut(Stored):
+    """What verdicts on earlier nights made of the calibration's cut; with this alone the batch comes out the
+    same."""
+
+    alpha: float
+    """The p-value at or below which an item is flagged."""
+    calibrated_alpha: float
+    """What the calibration alone had said."""
+    expected: float
+    """False flags in a batch, by the calibration and the reviewed nights together."""
+    rests_on: float
+    """The number of independent flags that this is estimated from."""
+    promised: float
+    """False flags of the reviewed nights together."""
+    false: int
+    """Flags of them that were called false."""
+    undecided: int
+    """Flags of them of which nothing is decided."""
+    nights: int
+    first_night: str
+    last_night: str
 
 
 class Receipt(Stored):
@@ -49,6 +73,8 @@ class Receipt(Stored):
     """File of the report -> SHA-256; the receipt itself and the page that shows it are not among them."""
     versions: dict[str, str]
     """Python and the packages that decide a score or a byte."""
+    moved_cut: MovedCut | None = None
+    """None: the cut is that of the calibration."""
 
 
 def make_receipt(folder: Path, summary: Summary, provenance: Provenance, files: tuple[str, ...]) -> Receipt:
@@ -65,6 +91,7 @@ def make_receipt(folder: Path, summary: Summary, provenance: Provenance, files: 
         calibration_digest=provenance.calibration_digest,
         files={name: sha256_file(folder / name) for name in sorted(files)},
         versions=installed_versions(),
+        moved_cut=provenance.moved_cut,
     )
 
 

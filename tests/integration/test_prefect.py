@@ -131,7 +131,7 @@ def test_a_followed_run_shows_steps_and_artifacts_and_gives_the_same_report(serv
         "take_in_batch",
         "check",
         "score_and_judge",
-        "fetch_precedents",
+        "learn_from_verdicts",
         "refuse_if_damaged",
         "build_report",
         "publish_report",

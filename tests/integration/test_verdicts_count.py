@@ -193,6 +193,34 @@ def test_scores_do_not_depend_on_verdicts_and_an_expired_one_is_forgotten(space)
     assert space.scores("plant", night(SECOND)) == scores
 
 
+def test_more_false_flags_than_promised_raise_the_cut_of_the_next_night_and_the_report_proves_it(space):
+    space.set("plant", review={"suppression": "off", "cut": "rise"})
+    before = space.ok("score", "plant", "--batch", night(FIRST))
+    assert "10 flagged" in before
+    say(space, "plant", flags(space, "plant", night(FIRST)))
+    space.ok("score", "plant", "--batch", night(SECOND))
+    report = space.paths("plant").report(night(SECOND))
+    moved = json.loads((report / "receipt.json").read_text())["moved_cut"]
+    assert moved["alpha"] < moved["calibrated_alpha"]
+    assert (moved["false"], moved["undecided"], moved["nights"]) == (10, 0, 1)
+    assert moved["first_night"] == moved["last_night"] == night(FIRST)
+    told = f"The cut was raised by verdicts: of night {night(FIRST)}, 10 flags were called false, where 1 was promised."
+    assert told in space.ok("report", "plant")
+    assert told in (report / "report.html").read_text()
+    p_values = [f["p_value"] for f in flags(space, "plant", night(SECOND))]
+    assert max(p_values) <= moved["alpha"]
+    # Neither its own verdicts nor later ones change what is proven, nor does scoring it under the same ones.
+    digest = space.digest("plant", night(SECOND))
+    say(space, "plant", flags(space, "plant", night(SECOND)))
+    assert "identical. Data" in space.ok("verify", "plant", "--batch", night(SECOND))
+    space.ok("score", "plant", "--batch", night(SECOND), "--force")
+    assert space.digest("plant", night(SECOND)) == digest
+    # The first night is judged by the second, and not by itself.
+    space.ok("score", "plant", "--batch", night(FIRST), "--force")
+    first = json.loads((space.paths("plant").report(night(FIRST)) / "receipt.json").read_text())["moved_cut"]
+    assert first["first_night"] == first["last_night"] == night(SECOND)
+
+
 def test_precision_is_what_a_hand_count_gives(space):
     space.ok("score", "plant", "--batch", night(SECOND))
     first, second = flags(space, "plant", night(FIRST)), flags(space, "plant", night(SECOND))

@@ -15,7 +15,7 @@ import numpy as np
 
 from aeflow import detector as detectors
 from aeflow import registry
-from aeflow.config import BASELINE, load_config
+from aeflow.config import BASELINE, ImageSource, TableSource, load_config
 from aeflow.data.take_in import history_batches, take_in_training
 from aeflow.detector.fitting import Fitted, TrainingData, fit, prepare
 from aeflow.detector.forest import FOREST_FOLDER, ForestDetector, fit_forest, save_forest
@@ -37,7 +37,7 @@ from flows.recent_history import recent_history
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from aeflow.config import Model, PipelineConfig
+    from aeflow.config import Model, PipelineConfig, SqlSource
     from aeflow.data.intake import Intake
     from aeflow.promotion import Decision, Figures
     from flows.contest import Contest
@@ -194,8 +194,7 @@ def register(
     if newest is not None and newest.digest == sha256_folder(folder):
         registry.set_alias(paths, registry.CHALLENGER, newest.version)
         return newest.version
-    source = config.source
-    mine, theirs, decision = contest.challenger, contest.baseline, contest.decision
+    measured, baseline, decision = contest.challenger, contest.baseline, contest.decision
     history = challenger.training.history
     ref = registry.register(
         paths,
@@ -207,13 +206,9 @@ def register(
             name=f"{config.name}-history",
             digest=staged.digest,
             rows=staged.valid,
-            source=source.root
-            if source.kind == "images"
-            else source.path
-            if source.kind == "table"
-            else source.query,
+            source=_place_of(config.source),
         ),
-        model_card=model_card(staged, batches, challenger, mine, theirs, decision),
+        model_card=model_card(staged, batches, challenger, measured, baseline, decision),
         params={
             "family": config.model.family,
             "seed": config.seed,
@@ -221,8 +216,8 @@ def register(
             "rows": staged.valid,
         },
         metrics={
-            **mine.metrics(),
-            **{f"baseline_{name}": value for name, value in theirs.metrics().items()},
+            **measured.metrics(),
+            **{f"baseline_{name}": value for name, value in baseline.metrics().items()},
             "samples_per_second": challenger.training.samples_per_second,
             "train_loss": [r.train_loss for r in history],
             "validation_loss": [r.validation_loss for r in history],
@@ -233,3 +228,10 @@ def register(
     )
     registry.set_alias(paths, registry.CHALLENGER, ref.version)
     return ref.version
+
+
+def _place_of(source: ImageSource | TableSource | SqlSource) -> str:
+    """Where the data lie, as the config names it."""
+    if isinstance(source, ImageSource):
+        return source.root
+    return source.path if isinstance(source, TableSource) else source.query

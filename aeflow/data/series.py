@@ -10,7 +10,7 @@ Legend: R rows, L grid points, N windows, C channels, T points of a window.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 import numpy as np
 import pyarrow as pa
@@ -55,6 +55,35 @@ class SeriesInputs:
     row_time_us: NDArray[np.int64]
     row_slot: NDArray[np.int64]
     row_values: NDArray[np.float32]
+
+    @classmethod
+    def without_rows(
+        cls,
+        *,
+        entities: tuple[str, ...],
+        window: int,
+        values: NDArray[np.float32],
+        observed: NDArray[np.bool_],
+        grid_entity: NDArray[np.int32],
+        grid_slot: NDArray[np.int64],
+        ends: NDArray[np.int64],
+    ) -> Self:
+        """Windows alone, where nobody asks which rows they score."""
+        nothing = np.empty(0, dtype=np.int64)
+        return cls(
+            entities=entities,
+            window=window,
+            values=values,
+            observed=observed,
+            grid_entity=grid_entity,
+            grid_slot=grid_slot,
+            ends=ends,
+            row_window=nothing,
+            row_entity=nothing.astype(np.int32),
+            row_time_us=nothing,
+            row_slot=nothing,
+            row_values=np.empty((0, values.shape[1]), dtype=np.float32),
+        )
 
 
 @dataclass(frozen=True)
@@ -200,6 +229,18 @@ class HistoryGrid:
             begin = np.maximum(index - window + 1, 0)
             fits &= outside[index + 1] - outside[begin] == 0
         return np.flatnonzero(fits & ((self.slot % stride) == 0))
+
+    def inputs_at(self, ends: NDArray[np.int64], window: int) -> SeriesInputs:
+        """The windows of `window` points that end at the points `ends` `(N,)`, as a detector takes them."""
+        return SeriesInputs.without_rows(
+            entities=self.entities,
+            window=window,
+            values=self.values,
+            observed=self.observed,
+            grid_entity=self.entity,
+            grid_slot=self.slot,
+            ends=ends,
+        )
 
 
 def history_grid(rows: Path, prepare: SeriesPrepare, cadences: Cadences, channels: int) -> HistoryGrid:

@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from aeflow.data.series import SeriesInputs
 from aeflow.data.splits import CALIBRATION
 from aeflow.detector.image_fitting import ImageHistory
 from aeflow.detector.image_scores import ImageArrays, as_unit, portion_of
@@ -30,6 +29,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from aeflow.data.series import SeriesInputs
     from aeflow.detector.detector import Detector
     from aeflow.detector.series_fitting import SeriesHistory
     from aeflow.models.autoencoder import Autoencoder
@@ -166,23 +166,10 @@ def _usual_leads(detector: Detector, history: SeriesHistory, device: torch.devic
     ends = ends[grid.entity[ends] % -(-max(ends.size, 1) // SAMPLED_ITEMS) == 0]
     if not ends.size:
         return np.full(channels, 1 / channels)
-    nothing = np.empty(0, dtype=np.int64)
-    inputs = SeriesInputs(
-        entities=grid.entities,
-        window=window,
-        values=grid.values,
-        observed=grid.observed,
-        grid_entity=grid.entity,
-        grid_slot=grid.slot,
-        ends=ends,
-        row_window=nothing,
-        row_entity=nothing.astype(np.int32),
-        row_time_us=nothing,
-        row_slot=nothing,
-        row_values=np.empty((0, channels), dtype=np.float32),
-    )
     chunk = detector.config.compute.chunk_items
-    found = detector.score_series(inputs, device=device, chunk_items=chunk).contributions
+    found = detector.score_series(
+        grid.inputs_at(ends, window), device=device, chunk_items=chunk
+    ).contributions
     first = np.nan_to_num(found, nan=-np.inf).argmax(axis=1)
     return np.asarray(np.bincount(first, minlength=channels) / first.size)
 

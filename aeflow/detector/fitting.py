@@ -19,7 +19,7 @@ from aeflow.detector.detector import Detector, FittedOn, fingerprint
 from aeflow.detector.drift_reference import learn_drift_reference
 from aeflow.detector.exemplars import choose_exemplars
 from aeflow.detector.image_fitting import ImageHistory
-from aeflow.detector.series_fitting import SeriesHistory
+from aeflow.detector.series_fitting import SeriesFit, SeriesHistory
 from aeflow.exceptions import DetectorError
 from aeflow.numerics.likeness import fit_code_space
 
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from aeflow.config import Model, PipelineConfig
     from aeflow.data.intake import Intake
     from aeflow.data.reference import Reference
-    from aeflow.numerics.calibration import Calibration
+    from aeflow.detector.image_fitting import ImageFit
     from aeflow.training.loop import Progress, TrainingResult
 
 History = SeriesHistory | ImageHistory
@@ -109,34 +109,10 @@ def fit(
         DetectorError: a part of the history is too short.
     """
     config = config.without_operation().model_copy(update={"model": model}).at(config.folder)
-    # A checkpoint is that of this very run: the data, the model, and how it is trained.
-    run_name = hashlib.sha256(f"{data.fitted_on.digest}\n{dump_json(config)}".encode()).hexdigest()
-    if isinstance(data.history, ImageHistory):
-        images = image_fitting.fit_images(
-            config,
-            model,
-            data.history,
-            items_per_batch=data.items_per_batch,
-            device=device,
-            fingerprint=run_name,
-            checkpoint=checkpoint,
-            progress=progress,
-        )
-        found: image_fitting.ImageFit | series_fitting.SeriesFit = images
-        own: dict[str, Calibration] = {}
-        of_cohorts: dict[str, Calibration] = {}
-    else:
-        series = series_fitting.fit_series(
-            config,
-            model,
-            data.history,
-            items_per_batch=data.items_per_batch,
-            device=device,
-            fingerprint=run_name,
-            checkpoint=checkpoint,
-            progress=progress,
-        )
-        found, own, of_cohorts = series, series.entity_calibrations, series.cohort_calibrations
+    found = _fit_history(config, model, data, device, checkpoint, progress)
+    own, of_cohorts = {}, {}
+    if isinstance(found, SeriesFit):
+        own, of_cohorts = found.entity_calibrations, found.cohort_calibrations
     window = getattr(config.prepare, "window_points", 0)
     count = len(getattr(found.network, "members", (found.network,)))
     usual, member = usual_items(data.history, found.normal, window, count=count)
@@ -169,6 +145,39 @@ def fit(
         )
         detector = replace(detector, drift=drift)
     return Fitted(detector, found.training, found.calibration_scores, found.test_scores, found.samples)
+
+
+def _fit_history(
+    config: PipelineConfig,
+    model: Model,
+    data: TrainingData,
+    device: torch.device,
+    checkpoint: Path | None,
+    progress: Callable[[Progress], None] | None,
+) -> ImageFit | SeriesFit:
+    # A checkpoint is that of this very run: the data, the model, and how it is trained.
+    run_name = hashlib.sha256(f"{data.fitted_on.digest}\n{dump_json(config)}".encode()).hexdigest()
+    if isinstance(data.history, ImageHistory):
+        return image_fitting.fit_images(
+            config,
+            model,
+            data.history,
+            items_per_batch=data.items_per_batch,
+            device=device,
+            fingerprint=run_name,
+            checkpoint=checkpoint,
+            progress=progress,
+        )
+    return series_fitting.fit_series(
+        config,
+        model,
+        data.history,
+        items_per_batch=data.items_per_batch,
+        device=device,
+        fingerprint=run_name,
+        checkpoint=checkpoint,
+        progress=progress,
+    )
 
 
 def _fingerprints(names: Iterable[str]) -> NDArray[np.uint64]:

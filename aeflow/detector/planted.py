@@ -389,8 +389,7 @@ def _score(
     portion: int | None = None,
 ) -> NDArray[np.float32]:
     """Scores `(N,)` of the windows that end at `ends`, which are some of `one.looked_at`."""
-    nothing = np.empty(0, dtype=np.int64)
-    inputs = SeriesInputs(
+    inputs = SeriesInputs.without_rows(
         entities=(one.entity,),
         window=detector.network.item_shape[0],
         values=values,
@@ -398,11 +397,6 @@ def _score(
         grid_entity=np.zeros(len(values), dtype=np.int32),
         grid_slot=one.slot,
         ends=one.looked_at,
-        row_window=nothing,
-        row_entity=nothing.astype(np.int32),
-        row_time_us=nothing,
-        row_slot=nothing,
-        row_values=np.empty((0, values.shape[1]), dtype=np.float32),
     )
     chunk = portion or detector.config.compute.chunk_items
     score = detector.score_series(inputs, device=device, chunk_items=chunk).score

@@ -54,8 +54,7 @@ def _as_inputs(windows: np.ndarray) -> SeriesInputs:
     """Windows `(N, T, C)` laid end to end, each scored by its own last point."""
     count, window, channels = windows.shape
     flat = windows.reshape(count * window, channels)
-    nothing = np.empty(0, dtype=np.int64)
-    return SeriesInputs(
+    return SeriesInputs.without_rows(
         entities=("",),
         window=window,
         values=flat,
@@ -64,11 +63,6 @@ def _as_inputs(windows: np.ndarray) -> SeriesInputs:
         # So far apart that none looks back on another.
         grid_slot=np.arange(len(flat)) + np.repeat(np.arange(count) * 2**32, window),
         ends=np.arange(1, count + 1) * window - 1,
-        row_window=nothing,
-        row_entity=nothing.astype(np.int32),
-        row_time_us=nothing,
-        row_slot=nothing,
-        row_values=np.empty((0, channels), dtype=np.float32),
     )
 
 

@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 
 from aeflow.config import SeriesPrepare
 from aeflow.data.image_intake import items_path
-from aeflow.data.series import SeriesInputs, history_grid
+from aeflow.data.series import history_grid
 from aeflow.data.splits import CALIBRATION, TEST, TRAIN, split_time, stretches
 from aeflow.detector import image_fitting
 from aeflow.detector.detector import Detector, FittedOn, fingerprint
@@ -196,19 +196,5 @@ def _expect_some(config: PipelineConfig, items: int) -> None:
 def _scores(
     detector: Detector, history: SeriesHistory, ends: NDArray[np.int64], device: torch.device
 ) -> NDArray[np.float32]:
-    grid, nothing = history.grid, np.empty(0, dtype=np.int64)
-    inputs = SeriesInputs(
-        entities=grid.entities,
-        window=detector.network.item_shape[0],
-        values=grid.values,
-        observed=grid.observed,
-        grid_entity=grid.entity,
-        grid_slot=grid.slot,
-        ends=ends,
-        row_window=nothing,
-        row_entity=nothing.astype(np.int32),
-        row_time_us=nothing,
-        row_slot=nothing,
-        row_values=np.empty((0, grid.values.shape[1]), dtype=np.float32),
-    )
+    inputs = history.grid.inputs_at(ends, detector.network.item_shape[0])
     return detector.score_series(inputs, device=device, chunk_items=detector.config.compute.chunk_items).score

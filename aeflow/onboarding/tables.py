@@ -173,17 +173,17 @@ def profile_table(
     readings = Readings(columns, roles, entities, sum(e.rows for e in entities), whole)
     counts = {folder: len(below) for folder, below in sorted(by_folder.items())}
     return TableProfile(
-        path,
-        source.format,
-        source.delimiter,
-        source.decimal,
-        source.header,
-        source.time_format,
-        len(files),
-        counts,
-        from_path,
-        as_batches,
-        readings,
+        path=path,
+        format=source.format,
+        delimiter=source.delimiter,
+        decimal=source.decimal,
+        header=source.header,
+        time_format=source.time_format,
+        files=len(files),
+        folders=counts,
+        entity_from_path=from_path,
+        folders_are_batches=as_batches,
+        readings=readings,
     )
 
 

@@ -106,15 +106,16 @@ def score_items(
             meter.add_images(inputs)
         worst = worst_array(found.score, inputs.item)
         score = found.score[worst]
+        in_original = (
+            () if maps is None else tuple(_in_original(detector, maps, inputs, one) for one in inputs.items)
+        )
         yield ImageScores(
-            inputs.items,
-            score,
-            detector.p_values(score),
-            found.contributions[worst],
-            inputs.set_aside,
-            tuple(_in_original(detector, maps, inputs, image) for image in inputs.items)
-            if maps is not None
-            else (),
+            items=inputs.items,
+            score=score,
+            p_value=detector.p_values(score),
+            contributions=found.contributions[worst],
+            set_aside=inputs.set_aside,
+            error_maps=in_original,
         )
 
 
@@ -169,18 +170,18 @@ def score_image_batch(
     ]
     names = np.array([flag["flag_id"] for flag in flags], dtype=object)
     write_verdicts(first_pass, folder / SCORES_FILE, schema, rows=rows, flags=names, severity=severity)
-    counts, suppressed = write_judged_flags(flags, folder, "images", config, precedents)
+    counting, suppressed = write_judged_flags(flags, folder, "images", config, precedents)
     calibration = detector.calibration
     return BatchScores(
-        scored,
-        {},
-        dict(aside),
-        counts,
-        check_exchangeability(bulk, calibration.normal, {}),
-        calibration.count_interval(scored),
-        calibration.beyond_chance(scored, len(flags), len(flags)),
-        suppressed,
-        meter.result(),
+        scored=scored,
+        not_scorable={},
+        quarantined=dict(aside),
+        flags=counting,
+        exchangeability=check_exchangeability(bulk, calibration.normal, {}),
+        false_flags_range=calibration.count_interval(scored),
+        beyond_chance=calibration.beyond_chance(scored, len(flags), len(flags)),
+        suppressed=suppressed,
+        drift=meter.result(),
     )
 
 

@@ -158,13 +158,13 @@ def score_rows(
         if found.score.size == 0:
             nothing = np.full((window.size, channels), np.nan, dtype=np.float32)
             yield RowScores(
-                inputs,
-                np.zeros(window.size, bool),
-                nothing[:, 0],
-                np.full(window.size, np.nan),
-                nothing,
-                inputs.row_values,
-                nothing,
+                inputs=inputs,
+                scorable=np.zeros(window.size, bool),
+                score=nothing[:, 0],
+                p_value=np.full(window.size, np.nan),
+                contributions=nothing,
+                observed=inputs.row_values,
+                expected=nothing,
             )
             continue
         score = found.score[window]
@@ -175,13 +175,13 @@ def score_rows(
         # A row whose grid point observed nothing has no score: its values were all missing.
         scorable = (inputs.row_window >= 0) & ~np.isnan(score)
         rows = RowScores(
-            inputs,
-            scorable,
-            score,
-            p_value,
-            found.contributions[window],
-            inputs.row_values,
-            found.expected[window],
+            inputs=inputs,
+            scorable=scorable,
+            score=score,
+            p_value=p_value,
+            contributions=found.contributions[window],
+            observed=inputs.row_values,
+            expected=found.expected[window],
         )
         if meter is not None:
             # Here, where the network has just worked: from the thread that reads the scores it would run
@@ -238,19 +238,19 @@ def score_series_batch(
     kept = [flag["flag_id"] for flag in shown[: config.report.max_evidence_flags]]
     chunk = config.compute.chunk_items
     flags = with_windows(flags, detector, intake.rows_path, kept, device=device, chunk_items=chunk)
-    counts, suppressed = write_judged_flags(flags, folder, "series", config, precedents)
+    counting, suppressed = write_judged_flags(flags, folder, "series", config, precedents)
     not_scorable = {"no_context": done - scored} if done > scored else {}
     calibration = detector.calibration
     return BatchScores(
-        scored,
-        not_scorable,
-        {},
-        counts,
-        bulk.exchangeability(),
-        calibration.count_interval(scored),
-        calibration.beyond_chance(scored, len(flags), row.size),
-        suppressed,
-        meter.result(),
+        scored=scored,
+        not_scorable=not_scorable,
+        quarantined={},
+        flags=counting,
+        exchangeability=bulk.exchangeability(),
+        false_flags_range=calibration.count_interval(scored),
+        beyond_chance=calibration.beyond_chance(scored, len(flags), row.size),
+        suppressed=suppressed,
+        drift=meter.result(),
     )
 
 

@@ -24,7 +24,8 @@ COPY --from=build /opt/aeflow /opt/aeflow
 ENV PATH=/opt/aeflow/bin:$PATH AEFLOW_HOME=/home/aeflow/data PYTHONUNBUFFERED=1 \
     DO_NOT_TRACK=1 PREFECT_SERVER_ANALYTICS_ENABLED=false MLFLOW_DISABLE_TELEMETRY=true GX_ANALYTICS_ENABLED=false \
     MLFLOW_ALLOW_PICKLE_DESERIALIZATION=false PREFECT_RESULTS_DEFAULT_SERIALIZER=json
-USER aeflow
+# By number: a cluster that asks for an ordinary user (runAsNonRoot) cannot look up a name.
+USER 1000
 WORKDIR /project
 ENTRYPOINT ["aeflow"]
 CMD ["--help"]

@@ -64,6 +64,18 @@ def test_without_a_champion_one_is_trained_on_the_configured_history(trained, tm
     assert "3 batches, 2022-W14 to 2022-W16" in found["trained"]["note"]
 
 
+def test_a_challenger_that_is_no_better_is_registered_with_the_reason_and_not_live(nights):
+    nights.set("water", training={"epochs": 1, "learning_rate": 1e-12})
+    done = json.loads(nights.ok("train", "water", "--json"))
+    assert (done["version"], done["live"]) == (2, False)
+    told = "no better than the champion in any respect by more than chance: the champion stays"
+    assert told in " ".join(done["decision"]["reasons"])
+    aliases = {v["version"]: v["aliases"] for v in json.loads(nights.ok("models", "water", "--json"))}
+    assert {number: list(names) for number, names in aliases.items()} == {1: ["champion"], 2: ["challenger"]}
+    pages = sorted(nights.home.glob("mlartifacts/**/promotion.md"), key=lambda page: page.stat().st_mtime)
+    assert told in pages[-1].read_text()
+
+
 def test_going_back_restores_the_scores_to_the_byte(nights):
     nights.ok("score", "water", "--batch", "2022-W17")
     scores = nights.paths("water").report("2022-W17") / "scores.parquet"

@@ -183,4 +183,8 @@ class _Shown:
         lines = list(zip(("observed", "spoiled", "restored"), stack, strict=True))
         if not spoiled:
             del lines[1]
-        return overlaid_windows(lines, channels=self._channels, columns=self.captions, title=title)
+        shown, all_of_them = len(self._channels), self._lines[0].shape[-1]
+        note = f"the first {shown} of {all_of_them} channels" if shown < all_of_them else ""
+        return overlaid_windows(
+            lines, channels=self._channels, columns=self.captions, title=title, note=note
+        )

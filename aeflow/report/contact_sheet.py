@@ -5,6 +5,7 @@ Legend: A rows, B columns, C bands or channels, H x W pixels, T points, P window
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -25,6 +26,8 @@ _LINES = (
     {"color": GREY, "linestyle": "none", "marker": "o", "markersize": 3.5},
     {"color": RED, "linewidth": 1.3, "linestyle": "--"},
 )
+
+_FORMS = ("-", "--", ":", "-.")
 
 
 def image_sheet(
@@ -108,16 +111,28 @@ def window_sheet(
     rows: Sequence[str] = (),
     columns: Sequence[str] = (),
 ) -> bytes:
-    """A PNG of windows `(A, B, T, C)`, a small plot each with a line a channel, all of the same scale."""
+    """A PNG of windows `(A, B, T, C)`, a small plot each with a line a channel. One channel has its unit;
+    several, whose units have nothing in common, go each from their least to their greatest value on the
+    sheet, which the legend names."""
     down, across, _, width = windows.shape
-    figure = new_figure(max(1.15 * across + 0.9, _LEAST_INCH), 0.9 * down + 1.1)
+    names = [plain(name) for name in channels]
+    if width > 1:
+        least, greatest = (of(windows, axis=(0, 1, 2)) for of in (np.nanmin, np.nanmax))
+        windows = (windows - least) / np.where(greatest > least, greatest - least, 1)
+        names = [f"{n}: {a:.4g} to {b:.4g}" for n, a, b in zip(names, least, greatest, strict=True)]
+    wide = max(1.15 * across + 0.9, _LEAST_INCH)
+    side_by_side = min(len(names), max(1, int(wide / (0.5 + 0.075 * max(map(len, names))))))
+    figure = new_figure(wide, 0.9 * down + 0.9 + 0.2 * math.ceil(len(names) / side_by_side))
     grid = figure.subplots(down, across, squeeze=False, sharex=True, sharey=True)
     for i in range(down):
         for j in range(across):
             axes = grid[i][j]
             for channel in range(width):
-                axes.plot(windows[i, j, :, channel], color=COLOURS[channel % len(COLOURS)], linewidth=1.1)
+                colour, form = COLOURS[channel % len(COLOURS)], _FORMS[channel // len(COLOURS) % len(_FORMS)]
+                axes.plot(windows[i, j, :, channel], color=colour, linestyle=form, linewidth=1.1)
             axes.tick_params(labelsize=7, length=2)
+            if width > 1:
+                axes.set_yticks([])
             for side in ("top", "right"):
                 axes.spines[side].set_visible(False)
             if i == 0 and columns:
@@ -125,8 +140,7 @@ def window_sheet(
         if rows:
             grid[i][0].set_ylabel(plain(rows[i]), fontsize=8.5)
     grid[-1][0].set_xlabel("point of the window", fontsize=7.5)
-    names = [plain(name) for name in channels]
-    figure.legend(names, loc="outside lower center", ncols=min(len(names), 4), frameon=False, fontsize=8.5)
+    figure.legend(names, loc="outside lower center", ncols=side_by_side, frameon=False, fontsize=8.5)
     _entitle(figure, title, note)
     return as_png(figure)
 

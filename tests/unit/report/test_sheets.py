@@ -60,3 +60,13 @@ def test_windows_are_drawn_with_gaps_and_many_channels():
     overlaid = overlaid_windows(lines, channels=channels, columns=list("abcd"), title="restored")
     assert size_of(sheet)[0] > 400
     assert size_of(overlaid)[1] > 400
+
+
+def test_a_channel_of_large_numbers_flattens_no_other():
+    windows = RNG.normal(size=(2, 2, 12, 2)).astype(np.float32)
+    unlike = windows * np.float32([1, 1000]) + np.float32([0, 5000])
+    plots = []
+    for values in (windows, unlike):
+        picture = Image.open(io.BytesIO(window_sheet(values, channels=["a", "b"], title="samples")))
+        plots.append(np.asarray(picture)[: picture.height // 2])
+    assert np.mean(plots[0] != plots[1]) < 0.01

@@ -185,6 +185,4 @@ class _Shown:
             del lines[1]
         shown, all_of_them = len(self._channels), self._lines[0].shape[-1]
         note = f"the first {shown} of {all_of_them} channels" if shown < all_of_them else ""
-        return overlaid_windows(
-            lines, channels=self._channels, columns=self.captions, title=title, note=note
-        )
+        return overlaid_windows(lines, channels=self._channels, columns=self.captions, title=title, note=note)

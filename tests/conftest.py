@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import gzip
 import logging
 import os
 import socket
 import tempfile
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+import numpy as np
 import pytest
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 for _name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ.setdefault(_name, "1")
@@ -75,6 +81,20 @@ def shared_data() -> Path:
     if not folder.is_dir():
         pytest.skip("the labelled data sets of ../shared/data are not on this machine")
     return folder
+
+
+@pytest.fixture(scope="session")
+def handwritten_digits(shared_data) -> NDArray[np.uint8]:
+    """The first 3000 training digits of MNIST, `(N, 1, 28, 28)`."""
+    packed = (shared_data / "mnist" / "train-images-idx3-ubyte.gz").read_bytes()
+    return np.frombuffer(gzip.decompress(packed), np.uint8, 3000 * 784, offset=16).reshape(-1, 1, 28, 28)
+
+
+@pytest.fixture(scope="session")
+def heartbeats(shared_data) -> NDArray[np.float32]:
+    """The normal beats of the training part of ECG5000, `(N, 140, 1)`."""
+    beats = np.loadtxt(shared_data / "ecg5000" / "ECG5000_TRAIN.txt", dtype=np.float32)
+    return beats[beats[:, 0] == 1, 1:, None]
 
 
 @pytest.fixture

@@ -55,8 +55,29 @@ def fit(model, items, epochs=30):
 def test_the_gradient_is_that_of_the_evidence_lower_bound_written_out(model, shape, beta):
     """The textbook's network: an encoder of mean and variance, one draw, a normal likelihood around what is
     decoded, of the most likely variance; with beta = 1 the variational autoencoder."""
-    network = build(with_code(model, beta=beta), shape).train()
     x = torch.rand(16, *shape, generator=torch.Generator().manual_seed(1))
+    assert_gradient_is_that_of_the_bound(with_code(model, beta=beta), x)
+
+
+@pytest.mark.real_data
+@pytest.mark.parametrize("model", [FAMILIES[0].values[0], FAMILIES[1].values[0]], ids=["dense", "conv2d"])
+def test_with_a_beta_of_1_the_gradient_on_handwritten_digits_is_that_of_the_variational_autoencoder(
+    model, handwritten_digits
+):
+    x = torch.from_numpy(handwritten_digits[:32] / np.float32(255))
+    assert_gradient_is_that_of_the_bound(with_code(model), x)
+
+
+@pytest.mark.real_data
+def test_with_a_beta_of_1_the_gradient_on_heartbeats_is_that_of_the_variational_autoencoder(heartbeats):
+    assert_gradient_is_that_of_the_bound(
+        with_code(FAMILIES[2].values[0]), torch.from_numpy(heartbeats[:32, ::4])
+    )
+
+
+def assert_gradient_is_that_of_the_bound(model, x):
+    shape, beta = tuple(x.shape[1:]), model.code.beta
+    network = build(model, shape).train()
     parameters = dict(network.named_parameters())
 
     torch.manual_seed(7)
@@ -69,7 +90,7 @@ def test_the_gradient_is_that_of_the_evidence_lower_bound_written_out(model, sha
     posterior = Normal(
         network.bottleneck.mean(features), (0.5 * network.bottleneck.log_variance(features)).exp()
     )
-    decoded = network.decode(posterior.loc + posterior.scale * torch.randn(16, 4))
+    decoded = network.decode(posterior.loc + posterior.scale * torch.randn(len(x), 4))
     variance = (decoded - x).square().mean()
     likelihood = Normal(decoded, variance.sqrt()).log_prob(x).flatten(1).sum(dim=1)
     divergence = kl_divergence(posterior, Normal(0.0, 1.0)).sum(dim=1)

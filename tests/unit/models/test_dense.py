@@ -1,8 +1,5 @@
 from __future__ import annotations
 
-import gzip
-
-import numpy as np
 import pytest
 import torch
 
@@ -92,15 +89,13 @@ def principal_angles(directions, basis):
 
 @pytest.mark.slow
 @pytest.mark.real_data
-def test_the_linear_autoencoder_finds_the_principal_subspace_of_handwritten_digits(shared_data):
+def test_the_linear_autoencoder_finds_the_principal_subspace_of_handwritten_digits(handwritten_digits):
     """The first 3000 training digits; a code of 6, since the 6th of their variances is 1.35 times the 7th:
     where two are alike no direction between them is better. Steps are large, for they have to tell these
     two apart, and fall by the cosine. At constant steps the last angle stayed above 3 degrees in 40 epochs:
     larger ones wander around the subspace, smaller ones do not get there.
     """
-    packed = (shared_data / "mnist" / "train-images-idx3-ubyte.gz").read_bytes()
-    digits = np.frombuffer(gzip.decompress(packed), np.uint8, 3000 * 784, offset=16).reshape(-1, 1, 28, 28)
-    items = ImageItems(digits)
+    items = ImageItems(handwritten_digits)
     network = build(Dense(activation="linear", code_size=6), (1, 28, 28))
     training = Training(epochs=20, batch_size=64, learning_rate=3e-2, schedule="cosine", patience_epochs=20)
     fit_network(network, items, items, training=training, seed=0, device=CPU)

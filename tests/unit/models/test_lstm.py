@@ -206,19 +206,29 @@ def test_the_divergence_of_a_composite_is_the_mean_of_both_codes():
     "options", [{}, {"target": "forward"}, {"decoder": "conditional", "bidirectional": True}, {"layers": 2}]
 )
 def test_a_composite_whose_predictions_weigh_nothing_learns_the_reconstruction(code, options):
-    read, ahead = 6, 3
-    x = windows(40, read + ahead, 2)
-    options = {**SMALL, **options, **code}
-    whole = build(
-        Lstm(task="composite", predict_points=ahead, prediction_weight=0, **options), (9, 2), seed=3
-    )
-    alone = build(Lstm(**options), (read, 2), seed=3)
-    trained(whole, x)
-    trained(alone, x[:, :read])
-    views = alone.views(x[:, :read])
     # The mean over what counts is summed in another order. The gradient of an L1 penalty is a sign, which
     # the last bit decides where a number of the code is about 0: how the memory lies changes it from run to run.
     tolerance = 1e-2 if code == CODES["sparse"] else 1e-6
+    assert_composite_learns_the_reconstruction({**options, **code}, windows(40, 9, 2), tolerance)
+
+
+@pytest.mark.real_data
+def test_a_composite_whose_predictions_weigh_nothing_learns_the_reconstruction_of_heartbeats(heartbeats):
+    # Each beat by every seventh of its values.
+    assert_composite_learns_the_reconstruction({}, torch.from_numpy(heartbeats[:120, ::7]), tolerance=1e-5)
+
+
+def assert_composite_learns_the_reconstruction(options, x, tolerance, ahead=3):
+    read, channels = x.shape[1] - ahead, x.shape[2]
+    whole = build(
+        Lstm(task="composite", predict_points=ahead, prediction_weight=0, **SMALL, **options),
+        (read + ahead, channels),
+        seed=3,
+    )
+    alone = build(Lstm(**SMALL, **options), (read, channels), seed=3)
+    trained(whole, x)
+    trained(alone, x[:, :read])
+    views = alone.views(x[:, :read])
     near = {"rtol": tolerance, "atol": tolerance}
     torch.testing.assert_close(whole.views(x)[: len(views), :, :read], views, **near)
     weights = whole.state_dict()

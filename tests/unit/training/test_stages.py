@@ -206,6 +206,21 @@ def test_no_corruption_at_all_and_one_that_spoils_nothing_end_in_the_same_bits(c
         assert [r.validation_loss for r in found.history] == [r.validation_loss for r in expected.history]
 
 
+@pytest.mark.real_data
+@pytest.mark.parametrize("model", [Dense(code_size=4), VARIATIONAL], ids=["plain", "variational"])
+def test_no_corruption_of_handwritten_digits_and_one_that_spoils_nothing_end_in_the_same_bits(
+    model, handwritten_digits
+):
+    def digits(seed=0):
+        return ImageItems(handwritten_digits[200 * seed :][:200])
+
+    clean, _ = fit(model, digits)
+    for corruption, kind in NOTHING:
+        if kind != "series":
+            training = TRAINING.model_copy(update={"corruption": (corruption,)})
+            assert same(clean, fit(model, digits, training=training)[0])
+
+
 @pytest.mark.parametrize("model", [Dense(code_size=4), VARIATIONAL], ids=["plain", "variational"])
 def test_validation_items_are_spoiled_alike_in_every_epoch(model):
     training = STILL.model_copy(update={"corruption": (GaussianNoise(deviation=0.5), MaskingNoise())})

@@ -103,6 +103,13 @@ def test_a_blur_takes_detail_away():
     assert planted[where].std() < 0.6 * images()[where].std()
 
 
+@pytest.mark.parametrize("fault", get_args(ImageFault))
+def test_a_fault_fits_into_the_smallest_images_wherever_it_is_drawn(fault):
+    tiny = np.random.default_rng(0).random((200, 1, 4, 5))
+    planted, _ = plant_in_images(tiny, fault, generator=np.random.default_rng(3), size_share=0.5)
+    assert planted.shape == tiny.shape
+
+
 def test_planting_in_images_refuses():
     generator = np.random.default_rng(0)
     with pytest.raises(InputError, match="must be one of cut_paste"):

@@ -32,6 +32,10 @@ def test_codes_of_one_number_can_be_drawn():
     assert project(CODES[:, :1], Projection.PCA, seed=0).shape == (60, 2)
 
 
+def test_the_fewest_items_come_to_places_of_their_own():
+    assert len(np.unique(project(CODES[:5], Projection.TSNE, seed=0), axis=0)) == 5
+
+
 def test_too_few_items_are_refused():
     with pytest.raises(InputError, match="at least 5 items"):
         project(CODES[:4], Projection.PCA, seed=0)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from aeflow.exceptions import InputError
-from aeflow.numerics.scaling import RobustScale, fit_robust_scale
+from aeflow.numerics.scaling import RobustScale, fit_deviation_scale, fit_robust_scale
 
 
 def fit_one(column):
@@ -105,3 +105,22 @@ def test_applying_refuses_other_channels_and_unknown_entities():
 def test_a_scale_that_cannot_divide_is_refused():
     with pytest.raises(InputError, match="positive"):
         RobustScale(np.zeros((2, 1), np.float32), np.zeros((2, 1), np.float32))
+
+
+def test_the_deviation_scale_is_mean_and_standard_deviation_of_what_is_there():
+    rng = np.random.default_rng(2)
+    values = rng.standard_normal((400, 3)) * [1, 10, 100] + [0, 5, -50]
+    values[rng.random(values.shape) < 0.1] = np.nan
+    entity = np.repeat([0, 1], 200)
+    scale = fit_deviation_scale(values, entity, 2)
+    for code, rows in ((0, values[:200]), (1, values[200:]), (-1, values)):
+        np.testing.assert_allclose(scale.center[code], np.nanmean(rows, axis=0), rtol=1e-4, atol=1e-4)
+        np.testing.assert_allclose(scale.scale[code], np.nanstd(rows, axis=0), rtol=1e-4)
+
+
+def test_a_small_deviation_survives_far_from_zero_and_none_gives_way_to_that_of_all():
+    far = np.array([[1e6], [1e6 + 1], [1e6 + 2]])
+    assert fit_deviation_scale(far, np.zeros(3, dtype=int), 1).scale[0, 0] == pytest.approx(np.std([0, 1, 2]))
+    still = np.array([[1.0], [1.0], [2.0], [4.0]])
+    scale = fit_deviation_scale(still, np.array([0, 0, 1, 1]), 2)
+    assert scale.scale[0, 0] == scale.scale[-1, 0] == pytest.approx(np.std([1, 1, 2, 4]))

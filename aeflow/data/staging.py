@@ -178,47 +178,25 @@ class Spool:
         return sort_batches(reader, keys, rows=count, folder=self.folder, chunk_rows=chunk_rows)
 
     def _add(self, reading: FileReading, cells: Cells) -> None:
-        layout, where = self._layout, reading.name
         if cells.skipped_us:
             self._see(*cells.skipped_us)
             reading.last_us = cells.skipped_us[1]
         if not len(cells.row):
             return
-        malformed = np.zeros(len(cells.row), bool)
-        malformed[list(cells.malformed)] = True
-        columns, row, details = cells.columns, cells.row, dict(cells.malformed)
-        context = np.zeros(len(row), bool)
-        if layout.time_column is None:
-            entity, unnamed = self._entities(reading, columns, len(row))
+        if self._layout.time_column is None:
+            entity, unnamed = self._entities(reading, cells.columns, len(cells.row))
             times = self._numbered_times(entity)
-            time_us = times.us
+            time_us, context = times.us, np.zeros(len(cells.row), bool)
         else:
-            times = read_times_as(
-                columns[layout.time_column],
-                layout.time_format,
-                layout.time_zone,
-                where=f"{where}, {layout.time_column}",
-            )
-            self._note(reading, times)
-            time_us = reading.place(times, where)
-            if reading.spans is not None:
-                taken, context = choose_rows(time_us, reading.spans)
-                if not taken.all():
-                    (chosen,) = np.nonzero(taken)
-                    columns = {key: column.take(pa.array(chosen)) for key, column in columns.items()}
-                    details = {int(np.searchsorted(chosen, i)): d for i, d in details.items() if taken[i]}
-                    row, time_us, context, malformed = (
-                        row[taken],
-                        time_us[taken],
-                        context[taken],
-                        malformed[taken],
-                    )
-                    times = times.at(chosen)
-            entity, unnamed = self._entities(reading, columns, len(row))
+            cells, times, time_us, context = self._within_spans(reading, cells, self._layout.time_column)
+            entity, unnamed = self._entities(reading, cells.columns, len(cells.row))
+        columns, row, details = cells.columns, cells.row, dict(cells.malformed)
         if not len(row):
             return
+        malformed = np.zeros(len(row), bool)
+        malformed[list(cells.malformed)] = True
         fault = np.zeros(len(row), np.int8)
-        values, bad_number = self._values(columns, where, len(row))
+        values, bad_number = self._values(columns, reading.name, len(row))
         for reason, broken in (
             ("malformed_row", malformed),
             ("no_entity", unnamed),
@@ -237,6 +215,28 @@ class Spool:
         came = StagedRows(Rows(entity, time_us, values, fault), file, row, context, detail)
         keep = ~(context & (fault > 0))
         self._write(reading, came.only(keep), times.local[keep])
+
+    def _within_spans(
+        self, reading: FileReading, cells: Cells, time_column: str
+    ) -> tuple[Cells, Times, np.ndarray, np.ndarray]:
+        """The rows of the batch and of its context: their cells, their times as read and as placed (R,) int64
+        microseconds, and which of them are context (R,) bool."""
+        layout = self._layout
+        times = read_times_as(
+            cells.columns[time_column],
+            layout.time_format,
+            layout.time_zone,
+            where=f"{reading.name}, {time_column}",
+        )
+        self._note(reading, times)
+        time_us = reading.place(times, reading.name)
+        if reading.spans is None:
+            return cells, times, time_us, np.zeros(len(cells.row), bool)
+        taken, context = choose_rows(time_us, reading.spans)
+        if taken.all():
+            return cells, times, time_us, context
+        (chosen,) = np.nonzero(taken)
+        return cells.at(chosen), times.at(chosen), time_us[chosen], context[chosen]
 
     def _entities(
         self, reading: FileReading, columns: dict[str, pa.Array], rows: int

@@ -92,7 +92,7 @@ def test_a_channel_without_any_value_survives_the_round_trip(tmp_path):
 @pytest.mark.parametrize("damage", [{}, {"series": {}}, {"channels": 3}, {"series": None}])
 def test_something_else_is_no_reference(learnt, damage):
     stored = {**learnt.to_json(), **damage} if damage else damage
-    with pytest.raises(InputError):
+    with pytest.raises(InputError, match="expected a stored reference"):
         Reference.from_json(stored)
 
 

@@ -345,7 +345,7 @@ def test_a_killed_intake_looks_unfinished_and_the_next_one_starts_from_scratch(t
         patch.setattr("aeflow.data.staged_files._valid_rows", killed)
         with pytest.raises(KeyboardInterrupt):
             take(config, tmp_path)
-    with pytest.raises(StorageError):
+    with pytest.raises(StorageError, match="expected a finished intake"):
         Intake.load(tmp_path / "staged")
     assert take(config, tmp_path) == whole
 

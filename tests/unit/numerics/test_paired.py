@@ -95,7 +95,7 @@ def test_shares_are_compared_fault_by_fault():
 
 def test_unpaired_or_missing_items_are_refused():
     clean, abnormal = samples(0, 0)
-    with pytest.raises(InputError):
+    with pytest.raises(InputError, match="clean must have the shape"):
         auroc_differences((clean[0], clean[1][1:]), abnormal, seed=1)
     with pytest.raises(InputError, match="both sides"):
         auroc_differences((clean[0][:0], clean[1][:0]), abnormal, seed=1)

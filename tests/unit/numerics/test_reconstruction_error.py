@@ -79,9 +79,12 @@ def test_smoothing_makes_a_patch_count_more_than_a_pixel():
     assert scores.tolist() == pytest.approx([1.0, 2.0])
 
 
-@pytest.mark.parametrize(("smooth", "share"), [(0, 0.1), (1, 0.0), (1, 1.5)])
-def test_image_scores_refuse_parameters_out_of_range(smooth, share):
-    with pytest.raises(InputError):
+@pytest.mark.parametrize(
+    ("smooth", "share", "named"),
+    [(0, 0.1, "smooth_px must be at least 1"), (1, 0.0, "top_share must be"), (1, 1.5, "top_share must be")],
+)
+def test_image_scores_refuse_parameters_out_of_range(smooth, share, named):
+    with pytest.raises(InputError, match=named):
         image_scores(np.zeros((1, 1, 4, 4)), smooth, share)
 
 

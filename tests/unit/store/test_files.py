@@ -28,7 +28,7 @@ def test_an_error_in_the_block_leaves_the_old_content_and_no_rest(tmp_path):
             file.write(b"half")
             raise InputError("bad")
 
-    with pytest.raises(InputError):
+    with pytest.raises(InputError, match="bad"):
         write_half()
     assert path.read_bytes() == b"old"
     assert [p.name for p in tmp_path.iterdir()] == ["a"]
@@ -99,3 +99,12 @@ def test_a_folder_takes_the_place_of_another_with_all_that_is_below(tmp_path):
         replace_folder(built, target)
     assert [p.name for p in target.rglob("*")] == ["sub", "new"]
     assert list((tmp_path / "work").iterdir()) == []
+
+
+def test_a_folder_is_put_where_nothing_lies_yet(tmp_path):
+    built = tmp_path / "built"
+    built.mkdir()
+    (built / "a").write_text("new")
+    replace_folder(built, tmp_path / "embeddings" / "pump" / "batch=1")
+    assert (tmp_path / "embeddings" / "pump" / "batch=1" / "a").read_text() == "new"
+    assert not built.exists()

@@ -132,3 +132,10 @@ def test_recovering_where_nothing_was_ever_published_does_nothing(places):
     _, target, revisions = places
     assert recover(target, revisions) is False
     assert not target.exists()
+
+
+def test_a_first_report_is_published_into_a_home_that_does_not_exist_yet(tmp_path):
+    home = tmp_path / "new" / "home"
+    target, revisions = home / "reports" / "pump" / "batch=1", home / "revisions" / "pump" / "batch=1"
+    assert publish(build(tmp_path / "built", "one"), target, revisions).changed
+    assert (target / "summary.json").read_text() == "one"

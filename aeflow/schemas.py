@@ -64,8 +64,8 @@ IMAGE_SCORES = _schema(
 _CHANNEL_SHARE = pa.struct(
     [
         ("channel", pa.string()),  # its name
-        ("share", pa.float32()),  # of the score, 0..1; the shares of a flag sum to 1
-        ("contribution", pa.float32()),  # the contributions of a flag sum to its score
+        ("share", pa.float32()),  # of the score, 0..1, that it is put down to; those of a flag sum to 1
+        ("contribution", pa.float32()),  # where the error lies; the contributions of a flag sum to its score
         ("observed", pa.float32()),  # series: at the peak, in the channel's unit
         ("expected", pa.float32()),  # series: at the peak, in the channel's unit
         ("tolerance", pa.float32()),  # series: half the expected band; all so far off are at the cut

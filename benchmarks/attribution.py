@@ -1,8 +1,8 @@
 """Whether the channels and the places that a report names are the right ones: `python -m benchmarks.attribution`.
 
 *Planted faults*: one channel of a held-out stretch of a machine of SMD is disturbed (a spike, a shift of its
-level, a drift of 6 robust scales at most); at the point with the highest score the channels are ranked by
-their contributions, as a flag does. *Hit rate*: for each labelled event of SMD the causing channels are known;
+level, a drift of 6 robust scales at most); where it is flagged and nothing was before, the channels are ranked by
+their shares in the score, as a flag does. *Hit rate*: for each labelled event of SMD the causing channels are known;
 of the first 100 % (and 150 %) as many channels as there are causes, the share of the causes among them, at
 the highest score of the event. *Boxes*: a patch of an image of a tile without a defect is darkened or brightened, and
 the first box of a report is held against it.
@@ -26,6 +26,7 @@ import torch
 from aeflow.config import load_config
 from aeflow.data.series import Cadences, HistoryGrid, SeriesInputs
 from aeflow.data.splits import TEST, split_groups, split_time
+from aeflow.detector.attribution import attribute, level_before, stretch_behind
 from aeflow.detector.image_fitting import ImageHistory, fit_images
 from aeflow.detector.image_scores import as_unit, map_errors
 from aeflow.detector.series_fitting import SeriesHistory, fit_series
@@ -40,11 +41,13 @@ from benchmarks.workload import SHARED_DATA
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
+    from typing import Self
 
     from numpy.typing import NDArray
 
     from aeflow.config import PipelineConfig
     from aeflow.detector.series_fitting import SeriesFit
+    from aeflow.detector.series_scores import WindowScores
 
 TRIALS = 200
 RESULTS = Path(__file__).parent / "results" / "attribution.json"
@@ -57,6 +60,7 @@ _PATCH_SHARES = (0.15, 0.35)  # of the image's side
 _PATCH_DEPTH = 0.3  # of the range of pixels
 _CPU = torch.device("cpu")
 _STEP_US = 60_000_000
+_MERGE_GAP = 3  # points, as `calibration.merge_gap_points` is by default
 
 
 @dataclass(frozen=True)
@@ -71,59 +75,81 @@ class Figure:
 
 
 def planted_channels(config: PipelineConfig, trials: int) -> Iterator[Figure]:
-    """The share of faults of which the disturbed channel is ranked first, of all and of each kind."""
+    """Of the faults that are flagged where nothing was without them, the share of which the disturbed channel comes
+    first, of all and of each kind. Faults are drawn until `trials` of them are flagged."""
     machines = normal_data.smd()
     found = _fit(config, machines)
-    rows = {name: len(values) for name, values in machines.items()}
-    right: dict[str, list[bool]] = {fault: [] for fault in _FAULTS}
-    for trial in range(trials):
-        rng = np.random.default_rng(trial)
+    by_shares: dict[str, list[bool]] = {fault: [] for fault in _FAULTS}
+    by_parts: list[bool] = []
+    planted = 0
+    while len(by_parts) < trials:
+        rng = np.random.default_rng(planted)
+        fault = _FAULTS[planted % len(_FAULTS)]
+        planted += 1
         name = sorted(machines)[rng.integers(len(machines))]
-        fault = _FAULTS[trial % len(_FAULTS)]
-        held_out = round(rows[name] * (1 - config.split.test))
-        first = int(rng.integers(held_out, rows[name] - _STRETCH_POINTS))
+        rows = len(machines[name])
+        first = int(rng.integers(round(rows * (1 - config.split.test)), rows - _STRETCH_POINTS))
         values = machines[name][first : first + _STRETCH_POINTS].copy()
+        before = _Judged.of(config, found, name, values.copy())
         code = found.normal.codes((name,))
         scale = np.maximum(found.normal.scale.scale[code[0]], 1e-6)
-        late = values[_STRETCH_POINTS // 2 :]
-        planted, mask = plant_in_series(
-            late, fault, scale=scale, generator=rng, length_points=_FAULT_POINTS, magnitude=_MAGNITUDE
+        values[_STRETCH_POINTS // 2 :], mask = plant_in_series(
+            values[_STRETCH_POINTS // 2 :],
+            fault,
+            scale=scale,
+            generator=rng,
+            length_points=_FAULT_POINTS,
+            magnitude=_MAGNITUDE,
         )
-        values[_STRETCH_POINTS // 2 :] = planted
         if not mask.any():  # below what a float of this size can hold
             continue
         at = np.flatnonzero(mask.any(axis=1)) + _STRETCH_POINTS // 2
-        contributions = _at_peak(config, found, name, values, at)
-        right[fault].append(int(np.argmax(contributions)) == int(np.argmax(mask.any(axis=0))))
-    every = [one for of_fault in right.values() for one in of_fault]
-    yield Figure("planted channel ranked first", float(np.mean(every)), len(every), 0.95, 1 / late.shape[1])
-    for fault, of_fault in right.items():
+        after = _Judged.of(config, found, name, values)
+        # Where scores are smoothed a fault is seen for as long as they hold it.
+        until = at[-1] + config.scoring.smooth_points
+        if before.event_within(at[0], until) is not None:
+            continue
+        event = after.event_within(at[0], until)
+        if event is None:
+            continue
+        disturbed = int(np.argmax(mask.any(axis=0)))
+        parts, shares = after.channels(config, found, *event)
+        by_shares[fault].append(int(np.argmax(shares)) == disturbed)
+        by_parts.append(int(np.argmax(parts)) == disturbed)
+    every = [one for of_fault in by_shares.values() for one in of_fault]
+    chance = 1 / mask.shape[1]
+    yield Figure("planted channel ranked first", float(np.mean(every)), len(every), 0.95, chance)
+    for fault, of_fault in by_shares.items():
         yield Figure(f"- {fault}", float(np.mean(of_fault)), len(of_fault))
+    yield Figure("- by contributions alone", float(np.mean(by_parts)), len(by_parts))
+    yield Figure("- flagged at all, of the planted ones", len(every) / planted, planted)
 
 
-def hit_rates(config: PipelineConfig) -> Iterator[Figure]:
+def hit_rates(config: PipelineConfig, machines: Sequence[str] | None = None) -> Iterator[Figure]:
     """HitRate@100% and @150% of the labelled events of SMD (Su et al. 2019, "Robust anomaly detection for
     multivariate time series through stochastic recurrent neural network", section 5.5)."""
-    machines = normal_data.smd()
-    found = _fit(config, machines)
-    hits: dict[float, list[float]] = {1.0: [], 1.5: []}
-    shares: list[float] = []
-    for name in sorted(machines):
+    normal = normal_data.smd()
+    found = _fit(config, normal)
+    hits: dict[tuple[str, float], list[float]] = {}
+    shares_caused: list[float] = []
+    for name in sorted(machines or normal):
         values = normal_data.smd_test(name)
+        judged = _Judged.of(config, found, name, values)
         for begin, end, causes in _events(name):
-            at = np.arange(max(begin, config.item_shape[0] - 1), end + 1)
-            if not at.size:
+            rows = np.arange(max(begin, config.item_shape[0] - 1), end + 1)
+            if not rows.size:
                 continue
-            first = max(0, int(at[0]) - _STRETCH_POINTS)
-            contributions = _at_peak(config, found, name, values[first : end + 1], at - first)
-            ranked = np.argsort(-contributions, kind="stable")
-            shares.append(len(causes) / len(contributions))
-            for reach, of_reach in hits.items():
-                named = set(ranked[: int(reach * len(causes))].tolist())
-                of_reach.append(len(named & causes) / len(causes))
-    for reach, of_reach in hits.items():
-        chance = float(np.mean(np.minimum(1.0, reach * np.array(shares))))
-        yield Figure(f"hit rate at {reach:.0%}", float(np.mean(of_reach)), len(of_reach), chance=chance)
+            parts, shares = judged.channels(config, found, *judged.peak_within(rows))
+            shares_caused.append(len(causes) / parts.size)
+            for what, ranked_by in (("", shares), (" by contributions alone", parts)):
+                ranked = np.argsort(-ranked_by, kind="stable")
+                for reach in (1.0, 1.5):
+                    named = set(ranked[: int(reach * len(causes))].tolist())
+                    hits.setdefault((what, reach), []).append(len(named & causes) / len(causes))
+    for (what, reach), of_reach in hits.items():
+        chance = float(np.mean(np.minimum(1.0, reach * np.array(shares_caused))))
+        name = f"- hit rate at {reach:.0%}{what}" if what else f"hit rate at {reach:.0%}"
+        yield Figure(name, float(np.mean(of_reach)), len(of_reach), chance=None if what else chance)
 
 
 def planted_boxes(config: PipelineConfig, trials: int) -> Iterator[Figure]:
@@ -184,37 +210,84 @@ def _fit(config: PipelineConfig, machines: dict[str, NDArray[np.float32]]) -> Se
     return fit_series(config, config.model, history, items_per_batch=1440.0 * len(names), device=_CPU)
 
 
-def _at_peak(
-    config: PipelineConfig,
-    found: SeriesFit,
-    name: str,
-    values: NDArray[np.float32],
-    at: NDArray[np.int64],
-) -> NDArray[np.float32]:
-    """Contributions `(C,)` of the point with the highest score among the rows `at`."""
-    window = config.item_shape[0]
-    ends = np.arange(window - 1, len(values))
-    nothing = np.empty(0, dtype=np.int64)
-    inputs = SeriesInputs(
-        entities=(name,),
-        window=window,
-        values=values,
-        observed=np.ones(values.shape, dtype=bool),
-        grid_entity=np.zeros(len(values), dtype=np.int32),
-        grid_slot=np.arange(len(values)),
-        ends=ends,
-        row_window=nothing,
-        row_entity=nothing.astype(np.int32),
-        row_time_us=nothing,
-        row_slot=nothing,
-        row_values=np.empty((0, values.shape[1]), dtype=np.float32),
-    )
-    scored = score_series(
-        found.normal, found.network, inputs, config.error, config.scoring, device=_CPU, chunk_items=4096
-    )
-    rows = at - (window - 1)
-    peak = rows[np.argmax(scored.score[rows])]
-    return scored.contributions[peak]
+@dataclass(frozen=True)
+class _Judged:
+    """Rows of one machine, scored and judged: inputs with a window for each row from the first whole one on, their
+    scores, and which are flagged `(N,)`."""
+
+    inputs: SeriesInputs
+    scored: WindowScores
+    flagged: NDArray[np.bool_]
+
+    @classmethod
+    def of(cls, config: PipelineConfig, found: SeriesFit, name: str, values: NDArray[np.float32]) -> Self:
+        """The rows `(L, C)`, as the nightly scoring judges them."""
+        window = config.item_shape[0]
+        nothing = np.empty(0, dtype=np.int64)
+        inputs = SeriesInputs(
+            entities=(name,),
+            window=window,
+            values=values,
+            observed=np.ones(values.shape, dtype=bool),
+            grid_entity=np.zeros(len(values), dtype=np.int32),
+            grid_slot=np.arange(len(values)),
+            ends=np.arange(window - 1, len(values)),
+            row_window=nothing,
+            row_entity=nothing.astype(np.int32),
+            row_time_us=nothing,
+            row_slot=nothing,
+            row_values=np.empty((0, values.shape[1]), dtype=np.float32),
+        )
+        scored = score_series(
+            found.normal, found.network, inputs, config.error, config.scoring, device=_CPU, chunk_items=4096
+        )
+        own = found.entity_calibrations.get(name, found.calibration)
+        return cls(inputs, scored, own.p_values(scored.score) <= found.calibration.alpha)
+
+    def event_within(self, begin: int, end: int) -> tuple[int, int] | None:
+        """First flagged row and peak of the first event that begins at rows `begin .. end - 1`; None: there is
+        none, or one goes on there that began before."""
+        rows = self.inputs.ends[self.flagged]
+        mine = rows[(rows >= begin) & (rows < end)]
+        if not mine.size:
+            return None
+        run = self._run(int(mine[0]))
+        return int(run[0]), int(run[np.argmax(self._score(run))])
+
+    def peak_within(self, rows: NDArray[np.int64]) -> tuple[int, int]:
+        """The row with the highest score among `rows`, after the first flagged one of the event that it lies in; where it
+        is not flagged it is taken to be."""
+        peak = int(rows[np.argmax(self._score(rows))])
+        return int(self._run(peak)[0]), peak
+
+    def channels(
+        self, config: PipelineConfig, found: SeriesFit, start: int, peak: int
+    ) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
+        """Contributions and shares `(C,)` of an event from its first flagged row and its peak."""
+        inputs, number = self.inputs, peak - (self.inputs.window - 1)
+        parts = self.scored.contributions[number]
+        level = level_before(
+            found.normal,
+            config,
+            inputs.entities[0],
+            inputs.values[:peak],
+            inputs.observed[:peak],
+            inputs.grid_slot[:peak],
+            start,
+        )
+        stretch = stretch_behind(config, inputs, number, start, level, parts)
+        return parts, next(
+            attribute(found.normal, found.network, config, [stretch], device=_CPU, chunk_items=4096)
+        )
+
+    def _score(self, rows: NDArray[np.int64]) -> NDArray[np.float32]:
+        return self.scored.score[rows - (self.inputs.window - 1)]
+
+    def _run(self, row: int) -> NDArray[np.int64]:
+        """The flagged rows of the event that a row lies in, the row among them: see `calibration.merge_gap_points`."""
+        rows = np.union1d(self.inputs.ends[self.flagged], [row])
+        cuts = np.flatnonzero(np.diff(rows) > _MERGE_GAP + 1) + 1
+        return next(run for run in np.split(rows, cuts) if row in run)
 
 
 def _events(machine: str) -> Iterator[tuple[int, int, set[int]]]:

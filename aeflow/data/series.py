@@ -291,10 +291,11 @@ def windows_at(
     wanted: Mapping[str, NDArray[np.int64]],
     *,
     chunk_windows: int = 512,
+    look_back: int = 0,
 ) -> Iterator[SeriesInputs]:
     """The windows that end at some rows of a staged batch, `wanted`: entity -> their times in microseconds,
     sorted. They come in the order of the file, one row each, just as `iter_series` has them; nothing else
-    is laid on a grid."""
+    is laid on a grid. Of `look_back` grid points before each of the rows the windows come too."""
     pieces: list[tuple[str, _Piece]] = []
     pending: tuple[str, _Piece, NDArray[np.int64]] | None = None
     for entity, time, values, context in _entity_runs(rows):
@@ -302,34 +303,40 @@ def windows_at(
         if pending is not None and pending[0] == entity:
             piece, times = pending[1].joined(piece), pending[2]
         elif pending is not None:
-            pieces += _ending_at(*pending, prepare, cadences)
+            pieces += _ending_at(*pending, prepare, cadences, look_back)
         if not times.size:
             pending = (entity, piece.at(slice(0, 0)), times)
             continue
         # More rows of the last grid point may come: what ends there waits, with its context.
         slots = cadences.of(entity).slots(piece.time_us, prepare.resample)
         settled = times < piece.time_us[np.searchsorted(slots, slots[-1])]
-        pieces += _ending_at(entity, piece, times[settled], prepare, cadences)
-        keep = int(np.searchsorted(slots, slots[-1] - context_points(prepare)))
+        pieces += _ending_at(entity, piece, times[settled], prepare, cadences, look_back)
+        keep = int(np.searchsorted(slots, slots[-1] - context_points(prepare) - look_back))
         pending = (entity, piece.at(slice(keep, None)), times[~settled])
         while len(pieces) >= chunk_windows:
-            yield _inputs(pieces[:chunk_windows], prepare, cadences)
+            yield _inputs(pieces[:chunk_windows], prepare, cadences, look_back)
             pieces = pieces[chunk_windows:]
     if pending is not None:
-        pieces += _ending_at(*pending, prepare, cadences)
+        pieces += _ending_at(*pending, prepare, cadences, look_back)
     for begin in range(0, len(pieces), chunk_windows):
-        yield _inputs(pieces[begin : begin + chunk_windows], prepare, cadences)
+        yield _inputs(pieces[begin : begin + chunk_windows], prepare, cadences, look_back)
 
 
 def _ending_at(
-    entity: str, piece: _Piece, times: NDArray[np.int64], prepare: SeriesPrepare, cadences: Cadences
+    entity: str,
+    piece: _Piece,
+    times: NDArray[np.int64],
+    prepare: SeriesPrepare,
+    cadences: Cadences,
+    look_back: int,
 ) -> Iterator[tuple[str, _Piece]]:
-    """For each of the times the rows that bear on its window, all others of them as context."""
+    """For each of the times the rows that bear on its window, and on those of `look_back` grid points before; all
+    others of them as context."""
     if not times.size:
         return
     slots = cadences.of(entity).slots(piece.time_us, prepare.resample)
     for row in np.searchsorted(piece.time_us, times):
-        begin = int(np.searchsorted(slots, slots[row] - context_points(prepare)))
+        begin = int(np.searchsorted(slots, slots[row] - context_points(prepare) - look_back))
         part = piece.at(slice(begin, int(np.searchsorted(slots, slots[row], side="right"))))
         context = np.ones(part.time_us.size, dtype=bool)
         context[row - begin] = False

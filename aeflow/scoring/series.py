@@ -21,6 +21,7 @@ from aeflow.numerics.events import merge_flagged
 from aeflow.numerics.exchangeability import BulkCounts, check_exchangeability
 from aeflow.numerics.expected_band import score_at
 from aeflow.scoring.drift_meter import DriftMeter
+from aeflow.scoring.event_channels import with_causes
 from aeflow.scoring.event_windows import with_windows
 from aeflow.scoring.judged import (
     SCORES_FILE,
@@ -237,6 +238,7 @@ def score_series_batch(
     shown = sorted(flags, key=lambda flag: (flag["p_value"], -flag["score"]))
     kept = [flag["flag_id"] for flag in shown[: config.report.max_evidence_flags]]
     chunk = config.compute.chunk_items
+    flags = with_causes(flags, detector, intake.rows_path, set(kept), device=device, chunk_items=chunk)
     flags = with_windows(flags, detector, intake.rows_path, kept, device=device, chunk_items=chunk)
     counting, suppressed = write_judged_flags(flags, folder, "series", config, precedents)
     not_scorable = {"no_context": done - scored} if done > scored else {}

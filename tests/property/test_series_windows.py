@@ -113,8 +113,11 @@ def test_a_batch_with_its_context_meets_the_windows_of_the_whole(tmp_path, serie
     gap=st.integers(0, 3),
     resample=st.sampled_from(["nearest", "mean"]),
     share=st.sampled_from([0.1, 0.5, 1.0]),
+    look_back=st.sampled_from([0, 1, 7]),
 )
-def test_single_windows_are_those_of_the_whole(tmp_path, series, read_rows, window, gap, resample, share):
+def test_single_windows_are_those_of_the_whole(
+    tmp_path, series, read_rows, window, gap, resample, share, look_back
+):
     rows = write_rows(tmp_path / "rows.parquet", series)
     prepare = SeriesPrepare(window_points=window, max_gap_points=gap, resample=resample, cadence_seconds=1)
     cadences = Cadences({}, Cadence(SECOND))
@@ -124,9 +127,17 @@ def test_single_windows_are_those_of_the_whole(tmp_path, series, read_rows, wind
     for entity, time in chosen:
         wanted.setdefault(entity, []).append(time)
     with mock.patch("aeflow.data.series._READ_ROWS", read_rows):
-        found = windows(
-            windows_at(rows, prepare, cadences, {k: np.array(v) for k, v in wanted.items()}, chunk_windows=4)
+        chunks = list(
+            windows_at(
+                rows,
+                prepare,
+                cadences,
+                {k: np.array(v) for k, v in wanted.items()},
+                chunk_windows=4,
+                look_back=look_back,
+            )
         )
+    found = windows(chunks)
     assert found == chosen
     assert list(found) == list(chosen)
 

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from aeflow.config import PipelineConfig, load_config
-from aeflow.data.history import select_history
+from aeflow.data.history import batch_not_found, still_in_history
 from aeflow.data.marks import batch_marks, following
-from aeflow.data.take_in import list_batches
-from aeflow.exceptions import InputError
+from aeflow.data.take_in import list_batches, survey
+from aeflow.exceptions import BatchNotFound, InputError
 from aeflow.settings import home_for
 from aeflow.store.claims import holder
 from aeflow.store.ledger import Batch, open_ledger
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 MISSING = "missing"
+HISTORY = "history"
 
 
 @dataclass(frozen=True)
@@ -29,7 +30,8 @@ class BatchStatus:
 
     batch: str
     state: str
-    """published, refused, failed, running, interrupted, or missing: in the source, never scored."""
+    """published, refused, failed, running, interrupted; or never scored: history, where it is one of the
+    batches that were learnt from as a whole, which nobody is asked to score, else missing."""
     scored: int | None = None
     not_scorable: int | None = None
     quarantined: int | None = None
@@ -53,21 +55,29 @@ def paths_of(config: Path) -> Paths:
     return Paths(home_for(config), load_config(config).name)
 
 
-def read_status(config: Path) -> list[BatchStatus]:
-    """Every batch of the source and of the ledger, by id.
+@dataclass(frozen=True)
+class Status:
+    """Every batch of the source and of the ledger, by id; unreadable: as in `Pending`."""
+
+    batches: tuple[BatchStatus, ...]
+    unreadable: dict[str, str]
+
+
+def read_status(config: Path) -> Status:
+    """What became of every batch.
 
     Raises:
         SourceError: the source cannot be read.
     """
     pipeline, paths = load_config(config), paths_of(config)
     known = {batch.batch: batch for batch in open_ledger(paths).all()}
-    ids = sorted({*list_batches(pipeline), *known})
-    return [_status(name, known.get(name), paths) for name in ids]
-
-
-def learnt_from(config: Path, ids: list[str]) -> frozenset[str]:
-    """Those of `ids` that the history is made of, and that nobody is asked to score."""
-    return frozenset(_history_only(load_config(config), ids)) if ids else frozenset()
+    ids, unreadable = survey(pipeline)
+    history = _history_only(pipeline, ids)
+    found = [_status(name, known.get(name), paths) for name in sorted({*ids, *known})]
+    learnt = {row.batch for row in found if row.state == MISSING and row.batch in history}
+    return Status(
+        tuple(replace(row, state=HISTORY) if row.batch in learnt else row for row in found), unreadable
+    )
 
 
 def choose_batches(
@@ -77,6 +87,7 @@ def choose_batches(
 
     Raises:
         InputError: none or several ways to choose were given.
+        BatchNotFound: no batch lies between --from and --to.
         SourceError: the source cannot be read.
     """
     ways = [batch is not None, first is not None or last is not None, pending]
@@ -90,16 +101,23 @@ def choose_batches(
     if pending:
         return list(find_pending(config).batches)
     ids = list_batches(load_config(config))
-    return [i for i in ids if (first is None or i >= first) and (last is None or i <= last)]
+    chosen = [i for i in ids if (first is None or i >= first) and (last is None or i <= last)]
+    if not chosen:
+        bounds = " ".join(f"{word} {at}" for word, at in (("from", first), ("to", last)) if at is not None)
+        said = f"its first is {ids[0]}, its last {ids[-1]}" if ids else "it holds none at all"
+        raise BatchNotFound(f"the source has no batch {bounds}: {said}", where="aeflow score")
+    return chosen
 
 
 @dataclass(frozen=True)
 class Pending:
     """What there is to do. marks: batch -> the mark of its data as they were looked at
-    (`aeflow.data.marks`)."""
+    (`aeflow.data.marks`). unreadable: file that cannot be read to its end -> why, where the batches that
+    its rows belong to are not known."""
 
     batches: tuple[str, ...]
     marks: dict[str, str]
+    unreadable: dict[str, str]
 
 
 def find_pending(config: Path) -> Pending:
@@ -121,11 +139,15 @@ def find_pending(config: Path) -> Pending:
     kept = open_marks(paths).all()
     changed = {i for i in ids if states[i] == "published" and i in marks and marks[i] != kept.get(i)}
     looking_back = {i for i in following(pipeline, [*changed, *new], ids) if states[i] == "published"}
-    return Pending(tuple(sorted({*new, *changed, *looking_back})), marks)
+    return Pending(tuple(sorted({*new, *changed, *looking_back})), marks, dict(cache.unreadable))
 
 
 def read_quarantine(config: Path, batch: str | None) -> list[dict[str, Any]]:
-    """What was set aside, of one batch or of all, as rows of `schemas.QUARANTINE`."""
+    """What was set aside, of one batch or of all, as rows of `schemas.QUARANTINE`.
+
+    Raises:
+        BatchNotFound: the ledger knows no such batch.
+    """
     paths = paths_of(config)
     return [
         row
@@ -136,7 +158,7 @@ def read_quarantine(config: Path, batch: str | None) -> list[dict[str, Any]]:
 
 
 def batches_set_aside(config: Path, batch: str | None) -> list[str]:
-    """The batches, of one or of all, from which anything was set aside, by id."""
+    """The batches, of one or of all, from which anything was set aside, by id; raises as `read_quarantine`."""
     paths = paths_of(config)
     return [
         name
@@ -146,7 +168,12 @@ def batches_set_aside(config: Path, batch: str | None) -> list[str]:
 
 
 def _known_or(batch: str | None, paths: Paths) -> list[str]:
-    return [batch] if batch is not None else [b.batch for b in open_ledger(paths).all()]
+    known = [b.batch for b in open_ledger(paths).all()]
+    if batch is None:
+        return known
+    if batch not in known:
+        raise batch_not_found(batch, known, where=f"the ledger of {paths.pipeline}")
+    return [batch]
 
 
 def _history_only(config: PipelineConfig, ids: list[str]) -> set[str]:
@@ -154,7 +181,7 @@ def _history_only(config: PipelineConfig, ids: list[str]) -> set[str]:
     them is asked for by name. Where the history is all there is, or a part of each batch, none."""
     if config.history.first_rows is not None or config.history.first_share is not None:
         return set()
-    chosen = set(select_history(config, ids))
+    chosen = set(still_in_history(config, ids))
     return set() if chosen == set(ids) else chosen
 
 

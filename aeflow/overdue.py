@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Literal, cast
 from zoneinfo import ZoneInfo
 
-from aeflow.backlog import MISSING, paths_of, read_status
+from aeflow.backlog import HISTORY, MISSING, paths_of, read_status
 from aeflow.config import load_config
 from aeflow.data.due import due_batches, last_fire
 from aeflow.store.claims import holder
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from aeflow.store.nightly_runs import NightlyRuns
 
 _WATCHED = timedelta(days=31)
-_DONE = {"published", "running"}
+_DONE = {"published", "running", HISTORY}
 
 Fault = Literal["not_run", "late", "missing", "failed", "refused", "interrupted"]
 _MEANINGS: dict[str, str] = {
@@ -79,7 +79,7 @@ def find_overdue(config: Path, *, now: datetime) -> list[Overdue]:
     until = now - timedelta(hours=pipeline.schedule.grace_hours)
     since = max(first.begun_at, now - _WATCHED)
     at_work = holder(paths.task_claim(NIGHTLY)) is not None
-    statuses = {status.batch: status for status in read_status(config)}
+    statuses = {status.batch: status for status in read_status(config).batches}
     found = _of_periods(pipeline, statuses, due_batches(pipeline, since, until))
     if pipeline.batch.by != "period":
         found = _of_folders(pipeline, statuses, since)

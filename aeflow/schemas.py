@@ -145,7 +145,7 @@ QUARANTINE = _schema(
         ("batch", pa.string()),  # that it came with
         ("entity", pa.string()),  # "" for images
         ("file", pa.string()),  # path below the source's root, or the query's file
-        ("row", pa.int64()),  # 1-based data row in the file (the header is not counted); null for images
+        ("row", pa.int64()),  # 1-based data row (the header is not counted); null for a file as a whole
         ("timestamp", TIME),  # of the row, where it could be read
         ("reason", pa.string()),  # a code of REASONS
         ("rule", pa.string()),  # the rule in words, with its limit
@@ -263,6 +263,8 @@ STANDINGS = _schema(
 
 REASONS: dict[str, str] = {
     # rows, set aside
+    "unreadable_file": "the file of a table cannot be read to its end: it counts as one row",
+    "missing_column": "the file lacks a column that the config names",
     "malformed_row": "the line does not have the columns of the file",
     "bad_timestamp": "the time is missing or cannot be read",
     "mixed_time_zone": "the time has no offset while others in the file have one",
@@ -274,6 +276,7 @@ REASONS: dict[str, str] = {
     "out_of_limits": "a channel is outside what its instrument can show",
     "duplicate_timestamp": "the entity has an earlier row of the same time",
     # images, set aside
+    "outside_root": "a link leads out of the source's root",
     "unreadable": "the file cannot be opened",
     "zero_bytes": "the file is empty",
     "not_an_image": "the content is no PNG, JPEG, TIFF or BMP",

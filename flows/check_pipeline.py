@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import tempfile
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 from aeflow.config import load_config
+from aeflow.data.checks import examples_of
 from aeflow.data.due import schedule_warnings
-from aeflow.data.take_in import Context, history_batches, list_batches, take_in
-from aeflow.exceptions import SourceError
+from aeflow.data.history import select_history
+from aeflow.data.take_in import Context, survey, take_in, take_in_training
+from aeflow.detector.fitting import expect_enough
+from aeflow.exceptions import DetectorError, InputError, SourceError
 from aeflow.models.autoencoder import parameter_count
 from aeflow.models.catalog import CATALOG, build
 from aeflow.settings import home_for
@@ -37,6 +40,8 @@ class PipelineCheck:
     channels: tuple[str, ...]
     parameters: int
     """Of the network, trained ones; 0 where the history decides how many there are."""
+    unreadable: dict[str, str] = field(default_factory=dict)
+    """File of the source that cannot be read to its end -> why; what batches its rows belong to is not known."""
     warnings: tuple[str, ...] = ()
     """What the pipeline is better not: see `aeflow.data.due.schedule_warnings`."""
 
@@ -61,18 +66,20 @@ class PipelineCheck:
 
 
 def check_pipeline(config: Path) -> PipelineCheck:
-    """Read the config and the first batch of the history, and build the network.
+    """Read the config and the first batch of the history, and build the network. Where that batch alone
+    would not do to train on, the whole history is read.
 
     Raises:
         ConfigError: the config is not valid.
+        DetectorError: the history holds nothing valid, or too little to be trained on.
         InputError: the network cannot be built: items of another shape, a package that is missing.
         SourceError: the source cannot be read as the config says, or is empty.
     """
     pipeline = load_config(config)
-    batches = list_batches(pipeline)
+    batches, unreadable = survey(pipeline)
     if not batches:
         raise SourceError("expected at least one batch, and the source holds none", where=pipeline.name)
-    history = history_batches(pipeline)
+    history = select_history(pipeline, batches)
     network = build(pipeline.model, pipeline.item_shape, seed=pipeline.seed)
     parameters = 0 if CATALOG[pipeline.model.family].closed_form else parameter_count(network)
     # The first stage of a training asks for what it needs beside the items, such as a package of weights.
@@ -80,8 +87,17 @@ def check_pipeline(config: Path) -> PipelineCheck:
     scratch = home_for(config) / "work"
     with storage_errors(scratch, "make a working folder"):
         scratch.mkdir(parents=True, exist_ok=True)
+    warnings = list(schedule_warnings(pipeline))
     with tempfile.TemporaryDirectory(dir=scratch) as folder:
-        staged = take_in(pipeline, history[0], Path(folder), context=Context())
+        staged = take_in(pipeline, history[0], Path(folder) / "first", context=Context())
+        if not staged.valid:
+            warnings.append(
+                f"Batch {history[0]} holds nothing valid. {' '.join(examples_of(staged))}".rstrip()
+            )
+        try:
+            expect_enough(pipeline, staged)
+        except (DetectorError, InputError):
+            expect_enough(pipeline, take_in_training(pipeline, Path(folder) / "history"))
     return PipelineCheck(
         pipeline=pipeline.name,
         kind=pipeline.kind,
@@ -95,7 +111,8 @@ def check_pipeline(config: Path) -> PipelineCheck:
         entities=len(staged.entities),
         channels=pipeline.channels,
         parameters=parameters,
-        warnings=tuple(schedule_warnings(pipeline)),
+        unreadable=unreadable,
+        warnings=tuple(warnings),
     )
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -39,6 +39,8 @@ _LOG = logging.getLogger("aeflow.nightly")
 _TOLD_FLAGS = 5
 SOURCE = "source"
 """The key of the incident that the source could not be read."""
+FILES = "files"
+"""The key of the incident that some of its files could not."""
 DECISION = "decision"
 """The key of the incident that it could not be decided whether to retrain."""
 
@@ -49,6 +51,8 @@ class Night:
 
     pipeline: str
     attempts: tuple[Attempt, ...]
+    unreadable: dict[str, str] = field(default_factory=dict)
+    """File of the source that could not be read to its end -> why."""
 
     @property
     def failed(self) -> tuple[Attempt, ...]:
@@ -58,20 +62,33 @@ class Night:
     def sentence(self) -> str:
         """What happened, for a person."""
         if not self.attempts:
-            return f"{self.pipeline}: nothing to do, every batch has its report."
+            return f"{self.pipeline}: nothing to do, every batch has its report{self._set_aside()}."
         scored = [a.scored for a in self.attempts if a.scored]
         flags = sum(s.facts.flags or 0 for s in scored if s.changed)
         failed = (
             f", {len(self.failed)} failed: {', '.join(a.batch for a in self.failed)}" if self.failed else ""
         )
-        return f"{self.pipeline}: {counted(len(scored), 'batch')} scored, {counted(flags, 'flag')}{failed}."
+        return f"{self.pipeline}: {counted(len(scored), 'batch')} scored, {counted(flags, 'flag')}{failed}{self._set_aside()}."
+
+    def _set_aside(self) -> str:
+        return (
+            f"; files that cannot be read are set aside: {', '.join(self.unreadable)}"
+            if self.unreadable
+            else ""
+        )
 
     def raise_if_failed(self) -> None:
         """Raises:
-        NightFailed: at least one batch could not be scored; says which, and why.
+        NightFailed: at least one batch could not be scored, or one file of the source not be read; says
+            which, and why.
         """
-        if self.failed:
-            reasons = "\n".join(f"batch {a.batch}: {a.error}" for a in self.failed)
+        if self.failed or self.unreadable:
+            reasons = "\n".join(
+                [
+                    *(f"batch {a.batch}: {a.error}" for a in self.failed),
+                    *(f"file {name}: {why}" for name, why in self.unreadable.items()),
+                ]
+            )
             raise NightFailed(
                 reasons, where=self.pipeline, remedy=f"Then: aeflow score {self.pipeline} --pending"
             )
@@ -110,6 +127,7 @@ def score_pending(
         try:
             pending = find_pending(config)
             settle(config, "run_failed", SOURCE)
+            _tell_unreadable(config, pending.unreadable)
             attempts = score_batches(
                 config,
                 pending.batches,
@@ -125,7 +143,7 @@ def score_pending(
             runs.end(mine, "failed", f"{type(error).__name__}: {error}", now=datetime.now(UTC))
             tell(config, Notice("run_failed", f"{what} failed", str(error), key=SOURCE))
             raise
-        night = Night(pipeline.name, tuple(attempts))
+        night = Night(pipeline.name, tuple(attempts), pending.unreadable)
         runs.end(mine, "failed" if night.failed else "done", night.sentence(), now=datetime.now(UTC))
     if any(attempt.scored for attempt in attempts):
         _decide(config)
@@ -146,6 +164,15 @@ def _ended(config: Path, attempt: Attempt, pending: Pending, ended: Callable[[At
     elif not isinstance(attempt.error, AlreadyRunning):
         title = f"Batch {attempt.batch} could not be scored"
         tell(config, Notice("run_failed", title, str(attempt.error), key=attempt.batch))
+
+
+def _tell_unreadable(config: Path, files: dict[str, str]) -> None:
+    if not files:
+        settle(config, "run_failed", FILES)
+        return
+    title = f"{counted(len(files), 'file')} of the source cannot be read"
+    lines = [f"{name}: {why}" for name, why in files.items()]
+    tell(config, Notice("run_failed", title, "\n".join(lines), key=FILES))
 
 
 def _decide(config: Path) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import shutil
 from collections import Counter
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from itertools import chain
 from pathlib import Path
@@ -74,6 +74,8 @@ class ScoredBatch:
     facts: Facts
     changed: bool
     promise: Promise
+    unreadable: dict[str, str] = field(default_factory=dict)
+    """File of the source that could not be read to its end -> why; some of its rows may belong to this batch."""
 
     def sentence(self) -> str:
         """What happened, for a person."""
@@ -91,6 +93,7 @@ class ScoredBatch:
             "folder": str(self.folder),
             "changed": self.changed,
             "promise": self.promise.model_dump(mode="json"),
+            "unreadable": self.unreadable,
             **asdict(self.facts),
         }
 
@@ -156,7 +159,9 @@ def score_batch(
     if changed:
         write_nights(paths)
     promise = read_summary(paths.report(batch)).promise
-    outcome = ScoredBatch(pipeline.name, batch, paths.report(batch), facts, changed, promise)
+    outcome = ScoredBatch(
+        pipeline.name, batch, paths.report(batch), facts, changed, promise, staged.unreadable
+    )
     if changed:
         show_summary(f"score-{pipeline.name}", outcome.sentence())
         show_flags(f"flags-{pipeline.name}", outcome.folder / FLAGS_FILE)

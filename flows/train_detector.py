@@ -62,6 +62,9 @@ class TrainedDetector:
     items_per_second: float
     device: str
     note: str
+    unreadable: dict[str, str]
+    """File of the source that could not be read to its end -> why: what of it belongs to the history is
+    not learnt from."""
 
     def to_json(self) -> dict[str, Any]:
         """Plain values."""
@@ -123,6 +126,7 @@ def train_detector(
         items_per_second=challenger.training.samples_per_second,
         device=str(challenger.training.device),
         note=" ".join([*notes, challenger.detector.calibration.note]).strip(),
+        unreadable=staged.unreadable,
     )
     show_summary(f"train-{pipeline.name}", "\n\n".join([f"Version {version}", contest.page]))
     return done

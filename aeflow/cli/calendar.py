@@ -42,7 +42,6 @@ def calendar_lines(
     statuses: Sequence[BatchStatus],
     period: Literal["hour", "day", "week"],
     *,
-    history: frozenset[str] = frozenset(),
     late: frozenset[str] = frozenset(),
 ) -> list[str]:
     """The lines of the calendar, with what the signs in it mean.
@@ -50,10 +49,9 @@ def calendar_lines(
     Args:
         statuses: of all batches, whose ids are periods.
         period: hours: a line a day; days: a line a week; weeks: a line a quarter of 13 weeks.
-        history: batches that were learnt from.
         late: batches that are due and of which the source holds nothing.
     """
-    signs = {s.batch: sign_of(s, history=s.batch in history) for s in statuses}
+    signs = {s.batch: sign_of(s) for s in statuses}
     signs |= dict.fromkeys(late - signs.keys(), _SIGNS["late"])
     if not signs:
         return ["There is no batch yet."]
@@ -72,10 +70,8 @@ def calendar_lines(
     return [line.rstrip() for line in [*lines, "", *_wrapped(legend)]]
 
 
-def sign_of(status: BatchStatus, *, history: bool = False) -> str:
+def sign_of(status: BatchStatus) -> str:
     """One batch as a sign: its state, or how many flags it has; `*` where it was scored more than once."""
-    if status.state == "missing" and history:
-        return _SIGNS["history"]
     again = "*" if (status.revision or 1) > 1 else ""
     if status.state == "published":
         return f"{status.flags or '.'}{again}"

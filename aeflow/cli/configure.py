@@ -81,15 +81,17 @@ def init(  # noqa: PLR0917 - typer reads each option off the signature
 
 def check(config: ConfigArgument, json: JsonOption = False) -> None:
     """Say whether config and source are sound, what a batch is, and what would be trained."""
-    from aeflow.cli.output import print_json
+    from aeflow.cli.output import print_json, tell_unreadable
     from flows.check_pipeline import check_pipeline
 
     found = check_pipeline(open_pipeline(config))
     if json:
         print_json(found.to_json())
-        return
-    for line in found.lines():
-        print(line)
+    else:
+        print("\n".join(found.lines()))
+    tell_unreadable(found.unreadable)
+    if found.unreadable:
+        raise typer.Exit(2)
 
 
 def doctor(json: JsonOption = False) -> None:

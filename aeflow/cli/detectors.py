@@ -31,7 +31,7 @@ def train(
     json: JsonOption = False,
 ) -> None:
     """Fit a detector on the configured history, measure and register it; it goes live if that is earned."""
-    from aeflow.cli.output import print_json
+    from aeflow.cli.output import print_json, tell_unreadable
     from aeflow.cli.progress import progress_bar
     from flows.io_tasks import run
     from flows.train_detector import train_detector
@@ -43,6 +43,9 @@ def train(
         print_json(done.to_json())
     else:
         _print_training(done)
+    tell_unreadable(done.unreadable)
+    if done.unreadable:
+        raise typer.Exit(2)
 
 
 def evaluate(

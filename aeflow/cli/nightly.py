@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
+    from flows.nightly import Night
     from flows.score_batch import ScoredBatch
     from flows.score_batches import Attempt
 
@@ -33,25 +34,28 @@ def score(
     pending: Annotated[bool, typer.Option("--pending", help="Score every batch that has no report.")] = False,
     version: Annotated[int | None, typer.Option(help="Detector version. Default: the champion.")] = None,
     force: Annotated[bool, typer.Option("--force", help="Score again although nothing changed.")] = False,
-    jobs: Annotated[int, typer.Option(metavar="N", help="Score so many batches at once.")] = 1,
+    jobs: Annotated[int, typer.Option(metavar="N", min=1, help="Score so many batches at once.")] = 1,
     json: JsonOption = False,
 ) -> None:
     """Score batches and publish their reports. Running it again changes nothing that was right."""
     from aeflow.backlog import choose_batches
-    from aeflow.cli.output import print_json
+    from aeflow.cli.output import print_json, tell_unreadable
 
     path = open_pipeline(config)
     if pending and batch is None and first is None and last is None:
-        results, failed, chosen = _score_pending(path, version=version, force=force, jobs=jobs, quiet=json)
+        night = _score_pending(path, version=version, force=force, jobs=jobs, quiet=json)
+        results, failed = _judged(night.attempts)
+        unreadable = night.unreadable
+        if not night.attempts and not json:
+            print("Nothing to do: every batch of the source, but for the history, has a report.")
     else:
         names = choose_batches(path, batch=batch, first=first, last=last, pending=pending)
         results, failed = _score_each(path, names, version=version, force=force, jobs=jobs, quiet=json)
-        chosen = len(names)
+        unreadable = {name: why for done in results for name, why in done.unreadable.items()}
     if json:
         print_json([done.to_json() for done in results])
-    elif not chosen:
-        print(f"Nothing to do: {_nothing(first, last)}.")
-    if failed:
+    tell_unreadable(unreadable)
+    if failed or unreadable:
         raise typer.Exit(2)
 
 
@@ -66,24 +70,27 @@ def status(
     """Show what became of every night, as a calendar: scored, flagged, late, missing, failed, refused."""
     from datetime import UTC, datetime
 
-    from aeflow.backlog import learnt_from, read_status
+    from aeflow.backlog import read_status
     from aeflow.cli.calendar import calendar_lines
-    from aeflow.cli.output import print_json, print_table
+    from aeflow.cli.output import print_json, print_table, tell_unreadable
     from aeflow.config import load_config
     from aeflow.overdue import find_overdue
 
     path = open_pipeline(config)
-    rows = read_status(path) if json or not check else []
-    if json and not check:
-        print_json([row.to_json() for row in rows])
-        return
-    overdue = find_overdue(path, now=datetime.now(UTC))
     if check:
+        overdue = find_overdue(path, now=datetime.now(UTC))
         if json:
             print_json([o.to_json() for o in overdue])
         else:
             print("\n".join(o.sentence() for o in overdue) or "Nothing is overdue.")
         raise typer.Exit(1 if overdue else 0)
+    found = read_status(path)
+    rows = found.batches
+    tell_unreadable(found.unreadable)
+    if json:
+        print_json([row.to_json() for row in rows])
+        return
+    overdue = find_overdue(path, now=datetime.now(UTC))
     rule = load_config(path).batch
     if table or rule.by != "period":
         print_table(
@@ -101,9 +108,8 @@ def status(
             [row.cells() for row in rows],
         )
     else:
-        history = learnt_from(path, [row.batch for row in rows])
         late = frozenset(o.batch for o in overdue if o.fault == "late")
-        for line in calendar_lines(rows, rule.period, history=history, late=late):
+        for line in calendar_lines(rows, rule.period, late=late):
             print(line)
         for row in rows:
             if row.message and row.state in {"failed", "refused", "interrupted"}:
@@ -211,16 +217,13 @@ def _score_each(
     return _judged(attempts)
 
 
-def _score_pending(
-    config: Path, *, version: int | None, force: bool, jobs: int, quiet: bool
-) -> tuple[list[ScoredBatch], bool, int]:
-    """As `_score_each`, of every batch that has no report; and how many those were."""
+def _score_pending(config: Path, *, version: int | None, force: bool, jobs: int, quiet: bool) -> Night:
+    """As `_score_each`, of every batch that has no report."""
     from aeflow.cli.progress import progress_bar
     from flows.nightly import score_pending
 
     show = None if quiet else _print_attempt
-    night = score_pending(config, jobs=jobs, version=version, force=force, ended=show, progress=progress_bar)
-    return *_judged(night.attempts), len(night.attempts)
+    return score_pending(config, jobs=jobs, version=version, force=force, ended=show, progress=progress_bar)
 
 
 def _judged(attempts: Sequence[Attempt]) -> tuple[list[ScoredBatch], bool]:
@@ -235,13 +238,6 @@ def _judged(attempts: Sequence[Attempt]) -> tuple[list[ScoredBatch], bool]:
     for batch, error in failures:
         typer.echo(f"aeflow: batch {batch}: {error}", err=True)
     return [a.scored for a in attempts if a.scored is not None], bool(failures)
-
-
-def _nothing(first: str | None, last: str | None) -> str:
-    if first is None and last is None:
-        return "every batch of the source, but for the history, has a report"
-    bounds = f"{f' from {first}' if first is not None else ''}{f' to {last}' if last is not None else ''}"
-    return f"the source holds no batch{bounds}"
 
 
 def _report_folder(config: Path, batch: str | None) -> Path:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+import sys
 from typing import TYPE_CHECKING, Any
 
 from aeflow.wording import about, counted
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from aeflow.evaluation import PromiseCheck
@@ -31,6 +32,16 @@ def print_table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> None
     for line in [list(header), *cells]:
         shown = (t.rjust(w) if r else t.ljust(w) for t, w, r in zip(line, widths, right, strict=True))
         print("  ".join(shown).rstrip())
+
+
+def tell_unreadable(files: Mapping[str, str]) -> None:
+    """Tell, on standard error, of files of the source that could not be read to their end."""
+    for name, problem in files.items():
+        message = (
+            f"aeflow: {name} is set aside, and which batches its rows belong to is not known: {problem}\n"
+            "  The rest goes on. Mend the file or take it away; its batches are scored again then."
+        )
+        print(message, file=sys.stderr)
 
 
 _BARS = "▁▂▃▄▅▆▇█"

@@ -1,7 +1,8 @@
 """The files below a root folder that fit globs, and nothing outside of it.
 
 A link to a file is followed as long as it stays inside the root. A link to a folder inside the root
-is not followed: its files are found where they are. What leads out is refused.
+is not followed: its files are found where they are. What leads out is found, for its batch must account
+for it, and not looked into.
 """
 
 from __future__ import annotations
@@ -20,14 +21,14 @@ _WILDCARD = re.compile(r"(\*+|\?|\[!?\]?[^\]]*\])")
 
 
 def folders_in(root: Path) -> list[str]:
-    """Names of the first-level folders below `root` (resolved), sorted.
+    """Names of the first-level folders below `root` (resolved), sorted, with links to folders outside.
 
     Raises:
-        SourceError: the root cannot be listed, holds a link to a folder outside, or a name that is no UTF-8.
+        SourceError: the root cannot be listed, or holds a name that is no UTF-8.
     """
     entries = _entries(root)
-    refuse_outside(root, [e.name for e in entries if _links_to_folder(e)])
-    names = [e.name for e in entries if e.is_dir(follow_symlinks=False)]
+    leading_out = outside(root, [e.name for e in entries if _links_to_folder(e)])
+    names = [e.name for e in entries if e.is_dir(follow_symlinks=False) or e.name in leading_out]
     for name in names:
         if not is_utf8(name):
             msg = f"expected a folder name in UTF-8, since it names a batch, got {name!r}"
@@ -46,32 +47,38 @@ def is_utf8(name: str) -> bool:
 
 def walk(root: Path, below: str = "") -> Iterator[str]:
     """Everything below `root/below` that is no folder, as paths below `root` (resolved), parts
-    joined by /.
+    joined by /. A folder that cannot be looked into, since a link to it leads outside or it may not be
+    listed, is one path with a / at its end.
 
     Raises:
-        SourceError: a folder cannot be listed, or a link leads outside.
+        SourceError: the root itself cannot be listed.
     """
-    for entry in _entries(root / below):
+    if below and outside(root, [below]):
+        yield f"{below}/"
+        return
+    try:
+        entries = _entries(root / below)
+    except SourceError:
+        if not below:
+            raise
+        yield f"{below}/"
+        return
+    for entry in entries:
         item = f"{below}/{entry.name}" if below else entry.name
         if entry.is_dir(follow_symlinks=False):
             yield from walk(root, item)
-            continue
-        if entry.is_symlink():
-            refuse_outside(root, [item])
-            if _links_to_folder(entry):
-                continue
-        yield item
+        elif not _links_to_folder(entry):
+            yield item
+        elif outside(root, [item]):
+            yield f"{item}/"
 
 
-def refuse_outside(root: Path, items: Iterable[str]) -> None:
-    """Refuse paths that lead out of `root` (resolved) through a link.
-
-    Raises:
-        SourceError: one does.
-    """
+def outside(root: Path, items: Iterable[str]) -> dict[str, Path]:
+    """Those of the paths that lead out of `root` (resolved) through a link, and where to."""
     inside: set[str] = set()
+    leading_out: dict[str, Path] = {}
     for item in items:
-        folder = item.rpartition("/")[0]
+        folder = item.rstrip("/").rpartition("/")[0]
         path = root / item
         if folder in inside and not path.is_symlink():
             continue
@@ -80,11 +87,10 @@ def refuse_outside(root: Path, items: Iterable[str]) -> None:
         except (OSError, RuntimeError):
             continue  # a link in a circle: opening it will say so
         if not target.is_relative_to(root):
-            msg = f"expected a path inside the source's root, but it leads to {target}"
-            remedy = "Copy the files below the root, or let source.root name a folder that holds both."
-            raise SourceError(msg, where=str(path), remedy=remedy)
-        if not path.is_symlink():
+            leading_out[item] = target
+        elif not path.is_symlink():
             inside.add(folder)
+    return leading_out
 
 
 def any_glob(globs: Sequence[str]) -> re.Pattern[str]:

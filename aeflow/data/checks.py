@@ -112,7 +112,7 @@ def check_batch(
         rows_in=intake.rows_in,
         quarantined=dict(intake.quarantined),
         refused=refused,
-        examples=() if refused is None else _examples_of(intake),
+        examples=() if refused is None else examples_of(intake),
         warnings=_warnings(config, intake, reference),
     )
     if intake.kind == "series":
@@ -167,8 +167,12 @@ def refusal(config: PipelineConfig, intake: Intake, reference: Reference | None)
     )
 
 
-def _examples_of(intake: Intake) -> tuple[str, ...]:
-    """The first of each reason, in the order of the file."""
+def examples_of(intake: Intake) -> tuple[str, ...]:
+    """Of what was set aside, the first of each reason, in words.
+
+    Raises:
+        StorageError: what was set aside cannot be read.
+    """
     found: dict[str, str] = {}
     columns = ["file", "row", "reason", "detail"]
     try:

@@ -24,24 +24,33 @@ def select_history(config: PipelineConfig, ids: Sequence[str]) -> list[str]:
         BatchNotFound: an id or glob of `history.batches` fits no batch, a bound is no id of a period, or none
             is left.
     """
+    for pattern in config.history.batches:
+        if not any(_fits(batch, pattern) for batch in ids):
+            raise batch_not_found(pattern, ids, where="history.batches")
+    chosen = still_in_history(config, ids)
+    if not chosen:
+        msg = f"history chooses none of the {len(ids)} batches of the source"
+        raise BatchNotFound(msg, where="history", remedy=f"Widen the section. {_listing(ids)}")
+    return chosen
+
+
+def still_in_history(config: PipelineConfig, ids: Sequence[str]) -> list[str]:
+    """As `select_history`, of a source that may have rotated some or all of the history away.
+
+    Raises:
+        BatchNotFound: a bound is no id of a period.
+    """
     history = config.history
     if config.batch.by == "period":
         for key in ("first", "last"):
             _expect_period(getattr(history, key), config.batch, f"history.{key}")
-    for pattern in history.batches:
-        if not any(_fits(batch, pattern) for batch in ids):
-            raise batch_not_found(pattern, ids, where="history.batches")
-    chosen = [
+    return [
         batch
         for batch in ids
         if (not history.batches or any(_fits(batch, pattern) for pattern in history.batches))
         and (history.first is None or batch >= history.first)
         and (history.last is None or batch <= history.last)
     ]
-    if not chosen:
-        msg = f"history chooses none of the {len(ids)} batches of the source"
-        raise BatchNotFound(msg, where="history", remedy=f"Widen the section. {_listing(ids)}")
-    return chosen
 
 
 def _expect_period(batch: str | None, rule: BatchRule, where: str) -> None:
@@ -67,6 +76,6 @@ def _fits(batch: str, pattern: str) -> bool:
 
 def _listing(ids: Sequence[str]) -> str:
     if not ids:
-        return "The source holds no batch at all."
+        return "There is no batch at all."
     more = f", ... ({len(ids)} in all)" if len(ids) > _SHOWN_BATCHES else ""
     return f"Batches: {', '.join(ids[:_SHOWN_BATCHES])}{more}."

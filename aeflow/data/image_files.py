@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from aeflow.config import ImageSource
-from aeflow.data.below_root import any_glob, folders_in, refuse_outside, walk
+from aeflow.data.below_root import any_glob, folders_in, walk
 from aeflow.data.history import batch_not_found, select_history
 from aeflow.data.image_manifest import read_manifest
 from aeflow.exceptions import InputError, SourceError
@@ -68,7 +68,7 @@ def list_image_batches(config: PipelineConfig) -> list[str]:
     """Ids of the batches in the source, sorted.
 
     Raises:
-        SourceError: the source or its manifest cannot be read, or leads outside the root.
+        SourceError: the source or its manifest cannot be read.
         ConfigError: a glob or a pattern of the manifest is not valid for this source.
     """
     source, root = image_source(config), root_of(config)
@@ -80,7 +80,8 @@ def list_image_batches(config: PipelineConfig) -> list[str]:
 
 
 def images_of(config: PipelineConfig, batch: str) -> list[ImageRef]:
-    """The images of one batch, sorted by item, each once. Whether they can be read is not looked at.
+    """The images of one batch, sorted by item, each once. Whether they can be read is not looked at; a folder
+    that cannot be looked into counts as one, named with a / at its end.
 
     Raises:
         BatchNotFound: the source holds no such batch.
@@ -92,7 +93,6 @@ def images_of(config: PipelineConfig, batch: str) -> list[ImageRef]:
         raise batch_not_found(batch, [ALL], where=str(root))
     if source.manifest is not None:
         refs = _once(ref for named, ref in _listed(config, root) if named == batch)
-        refuse_outside(root, (ref.item for ref in refs))
     elif whole or batch in folders_in(root):
         refs = _once(ImageRef(item) for item in _matching(source, root, "" if whole else batch))
     else:
@@ -128,15 +128,14 @@ def history_images(config: PipelineConfig) -> list[ImageRef]:
     if image_source(config).manifest is None:
         return _once(ref for batch in batches for ref in images_of(config, batch))
     root, chosen = root_of(config), set(batches)
-    refs = _once(ref for batch, ref in _listed(config, root) if batch in chosen)
-    refuse_outside(root, (ref.item for ref in refs))
-    return refs
+    return _once(ref for batch, ref in _listed(config, root) if batch in chosen)
 
 
 def _matching(source: ImageSource, root: Path, below: str) -> Iterator[str]:
     wanted, unwanted = any_glob(source.include), any_glob(source.exclude)
     for item in walk(root, below):
-        if wanted.fullmatch(item) and not unwanted.fullmatch(item):
+        # What lies in a folder that cannot be looked into may be wanted.
+        if (item.endswith("/") or wanted.fullmatch(item)) and not unwanted.fullmatch(item):
             yield item
 
 

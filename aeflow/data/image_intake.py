@@ -19,7 +19,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from aeflow import schemas
-from aeflow.data.below_root import is_utf8
+from aeflow.data.below_root import is_utf8, outside
 from aeflow.data.decoding import SIXTEEN_BIT, DecodeError, read_header
 from aeflow.data.image_files import ImageRef, image_source, root_of
 from aeflow.data.image_quarantine import SetAside, quarantine_table
@@ -101,7 +101,13 @@ def take_in_images(
     workers = cores(config.compute.workers)
 
     def look_at(some: tuple[ImageRef, ...]) -> list[_Row | SetAside]:
-        looked = [_look_at(root, ref, max_pixels) for ref in some]
+        leading_out = outside(root, [ref.item for ref in some])
+        looked = [
+            SetAside(ref.item, "outside_root", f"it leads to {leading_out[ref.item]}")
+            if ref.item in leading_out and is_utf8(ref.item)
+            else _look_at(root, ref, max_pixels)
+            for ref in some
+        ]
         return [_unless_left_out(one, left_out) for one in looked] if left_out.images else looked
 
     looks = map_in_order(look_at, _portions(refs, _FILES_A_TASK), workers=workers, ahead=4 * workers)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import os
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, field, fields
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -61,6 +61,9 @@ class Intake:
     channels: tuple[str, ...] = ()
     entities: tuple[str, ...] = ()
     """Series: those with at least one valid row in the batch, sorted."""
+    unreadable: dict[str, str] = field(default_factory=dict)
+    """Series parted by time: file that could not be read to its end -> why. Some of its rows may belong to
+    this batch; they are in no count."""
 
     def __post_init__(self) -> None:
         """Refuse an account that does not add up."""

@@ -22,8 +22,9 @@ from aeflow.config import SeriesPrepare
 from aeflow.data import periods, tables
 from aeflow.data.image_files import images_by_batch, root_of
 from aeflow.data.series import context_points
-from aeflow.data.series_intake import EVERYTHING, LOOK_BACK_PERIODS
+from aeflow.data.series_intake import EVERYTHING, LOOK_BACK_BATCHES
 from aeflow.data.time_formats import read_times_as
+from aeflow.exceptions import SourceError
 from aeflow.numerics.trailing import look_back_points
 
 if TYPE_CHECKING:
@@ -44,6 +45,8 @@ class MarkCache:
     files: dict[str, tuple[int, int, dict[str, int]]] = field(default_factory=dict)
     reading: str = ""
     """SHA-256 of what the config says of source and batches, by which the files were read."""
+    unreadable: dict[str, str] = field(default_factory=dict)
+    """File that could not be read to its end this time -> why. It is looked at anew each time."""
 
     def to_json(self) -> dict[str, Any]:
         """Plain values."""
@@ -65,7 +68,7 @@ def batch_marks(config: PipelineConfig, cache: MarkCache) -> dict[str, str]:
             source in another way than it was read.
 
     Raises:
-        SourceError: the source cannot be read.
+        SourceError: the source cannot be read, nor any of its files.
     """
     reading = _reading(config)
     if cache.reading != reading:
@@ -102,10 +105,8 @@ def following(config: PipelineConfig, batches: Iterable[str], ids: list[str]) ->
 
 def _reach(config: PipelineConfig, prepare: SeriesPrepare) -> int:
     """How many batches after a batch its rows may bear on."""
-    if config.batch.by == "folder":
-        return 1
-    if prepare.cadence_seconds is None:
-        return LOOK_BACK_PERIODS
+    if config.batch.by == "folder" or prepare.cadence_seconds is None:
+        return LOOK_BACK_BATCHES
     scoring = config.scoring
     points = context_points(prepare) + look_back_points(scoring.smooth_points, scoring.baseline_points)
     return int(points * prepare.cadence_seconds // _PERIOD_SECONDS[config.batch.period]) + 1
@@ -131,31 +132,39 @@ def _reading(config: PipelineConfig) -> str:
 
 
 def _of_periods(config: PipelineConfig, cache: MarkCache) -> dict[str, str]:
-    known, cache.files = cache.files, {}
+    known, cache.files, cache.unreadable = cache.files, {}, {}
+    complaint: SourceError | OSError | None = None
     totals: dict[str, int] = {}
     for file in tables.find_files(config):
-        found = file.path.stat()
-        before = known.get(file.name)
-        if before is not None and before[:2] == (found.st_size, found.st_mtime_ns):
-            sums = before[2]
-        else:
-            sums = _row_sums(config, file)
-        cache.files[file.name] = (found.st_size, found.st_mtime_ns, sums)
+        sums: dict[str, int] = {}
+        try:
+            found = file.path.stat()
+            before = known.get(file.name)
+            if before is not None and before[:2] == (found.st_size, found.st_mtime_ns):
+                sums = before[2]
+            else:
+                _add_row_sums(config, file, sums)
+            cache.files[file.name] = (found.st_size, found.st_mtime_ns, sums)
+        except (SourceError, OSError) as error:
+            cache.unreadable[file.name] = getattr(error, "problem", None) or str(error)
+            complaint = complaint or error
         for batch, total in sums.items():
             totals[batch] = (totals.get(batch, 0) + total) & _MASK
+    if complaint is not None and not totals:
+        raise complaint
     return {batch: f"{total:016x}" for batch, total in totals.items()}
 
 
-def _row_sums(config: PipelineConfig, file: tables.TableFile) -> dict[str, int]:
-    """Period -> sum over the hashes of its rows in the file, modulo 2^64: in whatever order they stand.
-    A row whose time cannot be read goes with the one before it; a file without any time that can has none."""
+def _add_row_sums(config: PipelineConfig, file: tables.TableFile, totals: dict[str, int]) -> None:
+    """To `totals`, period -> sum over the hashes of its rows in the file, modulo 2^64: in whatever order they
+    stand; as far as the file can be read. A row whose time cannot be read goes with the one before it; a file
+    without any time that can has none."""
     source, zone = config.source, config.batch.time_zone
     assert source.kind == "table"
     assert source.time_column is not None
     wanted = [source.time_column, *source.channels]
     if source.entity_column is not None:
         wanted.append(source.entity_column)
-    totals: dict[str, int] = {}
     last: int | None = None
     for cells in tables.read_cells(file, source, list(dict.fromkeys(wanted)), zone):
         times = read_times_as(
@@ -173,7 +182,6 @@ def _row_sums(config: PipelineConfig, file: tables.TableFile) -> dict[str, int]:
         np.add.at(sums, place, _row_hashes(cells, file.entity or ""))
         for batch, total in zip(ids, sums.tolist(), strict=True):
             totals[batch] = (totals.get(batch, 0) + total) & _MASK
-    return totals
 
 
 def _row_hashes(cells: Cells, entity: str) -> np.ndarray:

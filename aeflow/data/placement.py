@@ -36,6 +36,7 @@ class FileReading:
     locals: int = 0
     offsets: int = 0
     last_us: int | None = None
+    last_row: int = 0
     latest_us: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int64))
 
     def place(self, times: Times, where: str) -> np.ndarray:

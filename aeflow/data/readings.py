@@ -37,13 +37,15 @@ class Cells:
     """Position in the chunk -> what is wrong with the line."""
     skipped_us: tuple[int, int] | None = None
     """First and last time of rows that were left unread just before these."""
+    lacking: str = ""
+    """Which wanted columns the file does not have (their cells are null), in words; "" where it has all."""
 
     def at(self, index: np.ndarray) -> Cells:
         """The rows at these positions, rising."""
         columns = {name: column.take(pa.array(index)) for name, column in self.columns.items()}
         place = {int(index[at]): int(at) for at in np.flatnonzero(np.isin(index, list(self.malformed)))}
         malformed = {place[p]: wrong for p, wrong in self.malformed.items() if p in place}
-        return Cells(self.row[index], columns, malformed, self.skipped_us)
+        return Cells(self.row[index], columns, malformed, self.skipped_us, self.lacking)
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,9 @@ if TYPE_CHECKING:
 
 FAULTS = (
     "",
+    "unreadable_file",
     "malformed_row",
+    "missing_column",
     "no_entity",
     "bad_timestamp",
     "ambiguous_local_time",
@@ -145,6 +147,8 @@ class RowRules:
 
 
 _RULES = {
+    "unreadable_file": "a file can be read to its end as the config says",
+    "missing_column": "a file has every column that the config names, once",
     "malformed_row": "a line has the columns of the file",
     "no_entity": "a row names its entity",
     "bad_timestamp": "the time is ISO 8601 and lies between 1678 and 2261",

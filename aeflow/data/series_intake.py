@@ -18,10 +18,17 @@ from aeflow.data.history import batch_not_found, select_history
 from aeflow.data.intake import ACCOUNT_FILE, QUARANTINE_FILE, ROWS_FILE, Intake
 from aeflow.data.left_out import NOTHING
 from aeflow.data.row_rules import RowRules
-from aeflow.data.spooling import layout_of, readable_times, spool_files, spool_folder_before, spool_periods
+from aeflow.data.spooling import (
+    layout_of,
+    readable_times,
+    refuse_if_none_is_sound,
+    spool_files,
+    spool_folders_before,
+    spool_periods,
+)
 from aeflow.data.staged_files import Cut, Staged, stage
 from aeflow.data.staging import Spool
-from aeflow.exceptions import BatchNotFound, StorageError
+from aeflow.exceptions import BatchNotFound, SourceError, StorageError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -36,33 +43,47 @@ EVERYTHING = "all"
 HISTORY = "history"
 """The batch id of the rows to learn from."""
 _SCRATCH = "unfinished"
-LOOK_BACK_PERIODS = 10
-"""Without a known cadence, context is looked for at most this many periods before the batch."""
+LOOK_BACK_BATCHES = 10
+"""Context is looked for at most this many folders before the batch; without a known cadence, so many periods."""
 
 
-def list_series_batches(config: PipelineConfig) -> list[str]:
-    """The ids of the batches that hold rows, in order.
+def survey_series(config: PipelineConfig) -> tuple[list[str], dict[str, str]]:
+    """The ids of the batches that hold rows, in order; and of a source that is parted by time, each file
+    that cannot be read to its end, and why: what batches its rows belong to is not known.
 
     For a SQL source: every period from the first to the last time in the query.
 
     Raises:
-        SourceError: the source cannot be read, or no time in it.
+        SourceError: the source cannot be read, nor any of its files.
     """
     if config.batch.by == "source":
-        return [EVERYTHING]
+        return [EVERYTHING], {}
     if config.batch.by == "folder":
-        return tables.list_folders(config)
+        return tables.list_folders(config), {}
     if config.source.kind == "sql":
         span = sql.time_span_us(config)
         if span is None:
-            return []
+            return [], {}
         first, last = (periods.id_at(periods.from_us(us), config.batch) for us in span)
-        return periods.ids_between(first, last, config.batch)
+        return periods.ids_between(first, last, config.batch), {}
     ids: set[str] = set()
+    unreadable: dict[str, str] = {}
+    complaint: SourceError | None = None
     for file in tables.find_files(config):
-        for us in readable_times(config, file):
-            ids |= periods.ids_of(us, config.batch)
-    return sorted(ids)
+        try:
+            for us in readable_times(config, file):
+                ids |= periods.ids_of(us, config.batch)
+        except SourceError as error:
+            unreadable[file.name] = error.problem
+            complaint = complaint or error
+    if complaint is not None and not ids:
+        raise complaint
+    return sorted(ids), unreadable
+
+
+def list_series_batches(config: PipelineConfig) -> list[str]:
+    """The ids of `survey_series`; raises as it."""
+    return survey_series(config)[0]
 
 
 def take_in_series(
@@ -78,8 +99,8 @@ def take_in_series(
 
     Context is staged for the first windows. By period: the rows in the `context_points` steps of the
     cadence before the batch; without a cadence the last `context_points` rows of each entity, looked
-    for at most `LOOK_BACK_PERIODS` periods back. By folder: such rows of the folder before, if the
-    source has a time column and the cadence is known. A faulty row of context is left out: its own
+    for at most `LOOK_BACK_BATCHES` periods back. By folder: such rows of at most so many folders before,
+    if the source has a time column and the cadence is known. A faulty row of context is left out: its own
     batch counted it.
 
     Args:
@@ -104,13 +125,15 @@ def take_in_series(
         start = end = None
         if config.batch.by == "period":
             start, end = periods.bounds(batch, config.batch)
-            back = reach if reach is not None else LOOK_BACK_PERIODS * _us((end - start).total_seconds())
+            back = reach if reach is not None else LOOK_BACK_BATCHES * _us((end - start).total_seconds())
             spool_periods(config, [(start, end)], spool, context_us=back if context_points else 0)
             _refuse_unknown_period(config, batch, spool)
         else:
             spool_files(config, _files_of(config, batch), spool)
-            if config.batch.by == "folder" and reach:
-                spool_folder_before(config, batch, spool, reach)
+            if config.batch.by == "source":
+                refuse_if_none_is_sound(spool)
+            elif reach:
+                spool_folders_before(config, batch, spool, reach, at_most=LOOK_BACK_BATCHES)
         limit = context_points if reach is None else None
         cut = Cut(last_context=limit)
         staged = stage(spool, folder, batch, _rules(config), cut=cut, chunk_rows=chunk_rows)
@@ -143,6 +166,7 @@ def take_in_history(
         else:
             for chosen_batch in chosen:
                 spool_files(config, _files_of(config, chosen_batch), spool)
+            refuse_if_none_is_sound(spool)
         cut = Cut(first_rows=config.history.first_rows, first_share=config.history.first_share)
         staged = stage(
             spool, folder, HISTORY, _rules(config), cut=cut, chunk_rows=chunk_rows, left_out=left_out
@@ -175,6 +199,7 @@ def _account(
         end=period[1],
         channels=config.channels,
         entities=staged.entities,
+        unreadable=spool.unreadable if config.batch.by == "period" else {},
     )
     intake.save()
     return intake

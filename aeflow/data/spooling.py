@@ -10,6 +10,7 @@ from aeflow.data import periods, sql, tables
 from aeflow.data.placement import Span
 from aeflow.data.staging import Layout
 from aeflow.data.time_formats import read_times_as
+from aeflow.exceptions import SourceError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -26,7 +27,7 @@ def spool_periods(
     """Spool the rows of these periods [start, end), sorted, and of the time before the first as context.
 
     Raises:
-        SourceError: the source cannot be read as the config says.
+        SourceError: the source, or not one of its files, can be read as the config says.
     """
     spans = [Span(periods.to_us(start), periods.to_us(end)) for start, end in ranges]
     if context_us:
@@ -36,6 +37,7 @@ def spool_periods(
             _spool_query(config, spool, group)
     else:
         spool_files(config, tables.find_files(config), spool, tuple(spans))
+        refuse_if_none_is_sound(spool)
 
 
 def _spool_query(config: PipelineConfig, spool: Spool, spans: tuple[Span, ...]) -> None:
@@ -63,6 +65,7 @@ def _spool_file(
         entity=file.entity,
         spans=spans,
         first_time_us=lambda: _nearest_time(config, files, i, spool.last_us),
+        set_aside=True,
     )
 
 
@@ -79,7 +82,10 @@ def _nearest_time(
 
 
 def _first_time(config: PipelineConfig, file: tables.TableFile) -> int | None:
-    return next((int(us[0]) for us in readable_times(config, file) if us.size), None)
+    try:
+        return next((int(us[0]) for us in readable_times(config, file) if us.size), None)
+    except SourceError:  # told of where the file itself is read
+        return None
 
 
 def readable_times(config: PipelineConfig, file: tables.TableFile) -> Iterator[np.ndarray]:
@@ -105,16 +111,33 @@ def spool_files(
         _spool_file(config, files, i, spool, spans)
 
 
-def spool_folder_before(config: PipelineConfig, batch: str, spool: Spool, reach_us: int) -> None:
-    """Spool, as context, the rows of the folder before `batch` from the last `reach_us` microseconds
-    before the first row of the batch; nothing without such a folder or without a time column."""
+def refuse_if_none_is_sound(spool: Spool) -> None:
+    """Where no file at all is as the config says, it is the config that is wrong.
+
+    Raises:
+        SourceError: what is wrong with the first.
+    """
+    if not spool.sound and spool.complaint is not None:
+        raise spool.complaint
+
+
+def spool_folders_before(
+    config: PipelineConfig, batch: str, spool: Spool, reach_us: int, *, at_most: int
+) -> None:
+    """Spool, as context, the rows of the folders before `batch` from the last `reach_us` microseconds before
+    the first row of the batch: the nearest folder, and those before it until one begins so early; nothing
+    without a time column."""
     source = config.source
     assert source.kind == "table"
-    before = [name for name in tables.list_folders(config) if name < batch]
     first = spool.first_taken_us
-    if before and first is not None and source.time_column is not None:
-        span = Span(first - reach_us, first, context=True)
-        spool_files(config, tables.find_files(config, before[-1]), spool, (span,))
+    if first is None or source.time_column is None:
+        return
+    span = Span(first - reach_us, first, context=True)
+    before = [name for name in tables.list_folders(config) if name < batch]
+    for name in before[: -at_most - 1 : -1]:
+        spool_files(config, tables.find_files(config, name), spool, (span,))
+        if spool.seen_us is not None and spool.seen_us[0] <= span.start_us:
+            return
 
 
 def _adjoining(spans: list[Span]) -> Iterator[tuple[Span, ...]]:

@@ -25,7 +25,9 @@ if TYPE_CHECKING:
     from aeflow.data.left_out import LeftOut
     from aeflow.data.staging import Spool, StagedRows
 
-_BAD_TIMES = frozenset({FAULTS.index("malformed_row"), FAULTS.index("bad_timestamp")})
+_BAD_TIMES = frozenset(
+    FAULTS.index(reason) for reason in ("unreadable_file", "malformed_row", "bad_timestamp")
+)
 
 
 def rows_schema(channels: Sequence[str]) -> pa.Schema:
@@ -192,7 +194,7 @@ def _set_aside(
         pa.repeat(batch, len(fault)),
         pa.array(names[out.rows.entity], pa.string()),
         files.take(pa.array(out.file)),
-        out.row,
+        pa.array(out.row, mask=out.row == 0),
         pa.array(out.rows.time_us, mask=no_time).cast(TIME),
         pa.array([FAULTS[code] for code in fault], pa.string()),
         pa.array([rule for rule, _ in told], pa.string()),

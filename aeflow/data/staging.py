@@ -18,6 +18,7 @@ from aeflow.data.placement import FileReading, Span, choose_rows, grown
 from aeflow.data.readings import Cells, Times, read_names, read_numbers
 from aeflow.data.row_rules import CODE, Rows
 from aeflow.data.time_formats import read_times_as
+from aeflow.exceptions import SourceError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -59,7 +60,7 @@ class StagedRows:
     file: np.ndarray
     """(R,) int32: number of the file."""
     row: np.ndarray
-    """(R,) int64: 1-based row in the file."""
+    """(R,) int64: 1-based row in the file; 0 for the file as a whole."""
     context: np.ndarray
     """(R,) bool."""
     detail: pa.StringArray
@@ -89,6 +90,9 @@ class Spool:
         last_us: the last time that could be read so far; None if none.
         first_taken_us: the earliest time of a row of the batch; None if none.
         seen_us: first and last time that could be read in the source, taken or not; None if none.
+        unreadable: file that could not be read to its end -> why.
+        sound: whether any file could be read and has the columns that are wanted.
+        complaint: what is wrong with the first that is not so; None if there is none.
     """
 
     def __init__(self, folder: Path, layout: Layout) -> None:
@@ -100,6 +104,9 @@ class Spool:
         self.seen_us: tuple[int, int] | None = None
         self.last_us: int | None = None
         self.first_taken_us: int | None = None
+        self.unreadable: dict[str, str] = {}
+        self.sound = False
+        self.complaint: SourceError | None = None
         self._layout = layout
         self.folder = folder
         self._numbers: dict[str, int] = {}
@@ -131,6 +138,7 @@ class Spool:
         entity: str | None = None,
         spans: tuple[Span, ...] | None = None,
         first_time_us: Callable[[], int | None] = lambda: None,
+        set_aside: bool = False,
     ) -> None:
         """Take in the rows of one file.
 
@@ -141,14 +149,31 @@ class Spool:
             spans: which times to take, sorted, without overlap; None: all rows.
             first_time_us: the time to which rows before the first readable one are counted; asked
                 only if there are such rows.
+            set_aside: a file that cannot be read to its end counts, from there on, as one row that is set
+                aside, where the last time that was read lies; if none was and there are spans, it
+                belongs to none of them. Either way it is in `unreadable`.
 
         Raises:
-            SourceError: the type of a column does not fit, or the place in time of a row is unknown.
+            SourceError: unless `set_aside`: the chunks cannot be read, the type of a column does not fit,
+                or the place in time of a row is unknown.
         """
         reading = FileReading(len(self.files), name, entity, spans, first_time_us)
         self.files.append(name)
-        for cells in chunks:
-            self._add(reading, cells)
+        lacking = ""
+        try:
+            for cells in chunks:
+                self._add(reading, cells)
+                lacking = cells.lacking
+                self.sound = self.sound or not lacking
+        except SourceError as error:
+            if not set_aside:
+                raise
+            self._add_unreadable(reading, error)
+            self.complaint = self.complaint or error
+        if lacking and self.complaint is None:
+            self.complaint = SourceError(
+                lacking, where=name, remedy="Mend the file, or the names under source."
+            )
         self.last_us = self.last_us if reading.last_us is None else reading.last_us
         self._mixed.append(reading.offsets > 0 and reading.offsets >= reading.locals)
 
@@ -183,6 +208,7 @@ class Spool:
             reading.last_us = cells.skipped_us[1]
         if not len(cells.row):
             return
+        reading.last_row = int(cells.row[-1])
         if self._layout.time_column is None:
             entity, unnamed = self._entities(reading, cells.columns, len(cells.row))
             times = self._numbered_times(entity)
@@ -199,6 +225,7 @@ class Spool:
         values, bad_number = self._values(columns, reading.name, len(row))
         for reason, broken in (
             ("malformed_row", malformed),
+            ("missing_column", times.readable if cells.lacking else np.zeros(len(row), bool)),
             ("no_entity", unnamed),
             ("bad_timestamp", ~times.readable),
             ("ambiguous_local_time", times.ambiguous),
@@ -207,7 +234,10 @@ class Spool:
             fault[broken & (fault == 0)] = CODE[reason]
         for i in np.flatnonzero(fault):
             if i not in details:
-                details[int(i)] = self._detail(int(fault[i]), int(i), columns, bad_number)
+                told = fault[i] == CODE["missing_column"]
+                details[int(i)] = (
+                    cells.lacking if told else self._detail(int(fault[i]), int(i), columns, bad_number)
+                )
         detail = pa.array(
             [details.get(i) for i in range(len(row))] if details else pa.nulls(len(row)), pa.string()
         )
@@ -237,6 +267,25 @@ class Spool:
             return cells, times, time_us, context
         (chosen,) = np.nonzero(taken)
         return cells.at(chosen), times.at(chosen), time_us[chosen], context[chosen]
+
+    def _add_unreadable(self, reading: FileReading, error: SourceError) -> None:
+        """One row for what of the file could not be read; as context it counts in its own batch."""
+        self.unreadable[reading.name] = error.problem
+        time_us = np.array([reading.last_us or 0])
+        if reading.spans is not None:
+            taken, context = choose_rows(time_us, reading.spans)
+            if reading.last_us is None or not taken[0] or context[0]:
+                return
+        no = np.zeros(1, bool)
+        rows = Rows(
+            np.array([self._number(reading.entity or "")], np.int32),
+            time_us,
+            np.full((1, len(self._layout.channels)), np.nan),
+            np.array([CODE["unreadable_file"]], np.int8),
+        )
+        row = np.array([reading.last_row + 1 if reading.last_row else 0])
+        detail = pa.array([error.problem], pa.string())
+        self._write(reading, StagedRows(rows, np.array([reading.number], np.int32), row, no, detail), no)
 
     def _entities(
         self, reading: FileReading, columns: dict[str, pa.Array], rows: int
@@ -314,8 +363,9 @@ class Spool:
             self._counts[is_context] = grown(self._counts[is_context], entities) + more
         late = reading.late(rows.entity, rows.time_us, rows.fault == 0, entities)
         self.out_of_order += int((late & own).sum())
-        if own.any():
-            first = int(rows.time_us[own].min())
+        timed = own & (rows.fault != CODE["unreadable_file"])
+        if timed.any():
+            first = int(rows.time_us[timed].min())
             self.first_taken_us = first if self.first_taken_us is None else min(self.first_taken_us, first)
         self._sorted = self._sorted and self._still_sorted(
             reading.number, rows.entity, rows.time_us, came.row

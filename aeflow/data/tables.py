@@ -74,7 +74,8 @@ def read_cells(
     *,
     span_us: tuple[int, int] | None = None,
 ) -> Iterator[Cells]:
-    """The rows of a file in its order, in chunks.
+    """The rows of a file in its order, in chunks. A column that the file lacks costs its rows, but not their
+    place in time: its cells are null, and `Cells.lacking` says so.
 
     Args:
         file: one of `find_files`.
@@ -84,16 +85,16 @@ def read_cells(
         span_us: [first, last) time that is needed; rows that surely lie outside may be skipped.
 
     Raises:
-        SourceError: the file cannot be read, or a column is missing.
+        SourceError: the file cannot be read to its end, or lacks the column of times, or has it twice.
     """
     if source.format == "parquet":
         yield from _read_parquet(file, source, wanted, zone, span_us)
         return
     csv = CsvFile.look(file.path, delimiter=source.delimiter, header=source.header)
     if csv.columns:
-        own = _own_columns(file, csv.columns, wanted)
+        own, lacking = _own_columns(file, csv.columns, wanted, source.time_column)
         for cells in csv.read(own):
-            yield _with_partitions(cells, file, wanted)
+            yield _completed(cells, file, wanted, lacking)
 
 
 def _read_parquet(
@@ -102,7 +103,7 @@ def _read_parquet(
     try:
         with open_bytes(file.path) as opened:
             parquet = pq.ParquetFile(opened, buffer_size=_READ_BYTES, pre_buffer=False)
-            own = _own_columns(file, parquet.schema_arrow.names, wanted)
+            own, lacking = _own_columns(file, parquet.schema_arrow.names, wanted, source.time_column)
             row, skipped = 0, None
             for group in range(parquet.num_row_groups):
                 rows_of_group = parquet.metadata.row_group(group).num_rows
@@ -116,11 +117,11 @@ def _read_parquet(
                 ):
                     columns = {name: batch.column(name) for name in own}
                     numbers = row + 1 + np.arange(batch.num_rows)
-                    yield _with_partitions(Cells(numbers, columns, {}, skipped), file, wanted)
+                    yield _completed(Cells(numbers, columns, {}, skipped), file, wanted, lacking)
                     row, skipped = row + batch.num_rows, None
             if skipped:
                 empty = {name: pa.nulls(0, parquet.schema_arrow.field(name).type) for name in own}
-                yield _with_partitions(Cells(np.arange(0), empty, {}, skipped), file, wanted)
+                yield _completed(Cells(np.arange(0), empty, {}, skipped), file, wanted, lacking)
     except (pa.ArrowException, OSError) as error:
         msg = f"expected a whole Parquet file: {' '.join(str(error).split())[:200]}"
         raise SourceError(
@@ -148,29 +149,36 @@ def _group_span(
     return (int(times.us[0]), int(times.us[1])) if times.readable.all() else None
 
 
-def _own_columns(file: TableFile, columns: Sequence[str], wanted: Sequence[str]) -> list[str]:
-    """Those of `wanted` that stand in the file itself."""
+def _own_columns(
+    file: TableFile, columns: Sequence[str], wanted: Sequence[str], time_column: str | None
+) -> tuple[list[str], str]:
+    """Those of `wanted` that stand in the file itself, each once; and what is wrong with the others."""
     missing = [name for name in wanted if name not in columns and name not in file.partitions]
+    twice = [name for name in wanted if columns.count(name) > 1]
+    lacking = []
     if missing:
         present = [*columns, *file.partitions]
         close = difflib.get_close_matches(missing[0], present, n=1)
         hint = f"; the nearest to {missing[0]!r} is {close[0]!r}" if close else ""
-        msg = f"expected {_listed(missing)} among the columns, but there are only {_listed(present)}{hint}"
-        raise SourceError(msg, where=str(file.path), remedy="Mend the file, or the names under source.")
-    twice = [name for name in wanted if columns.count(name) > 1]
-    if twice:
-        raise SourceError(
-            f"expected each column once, but {_listed(twice)} comes twice", where=str(file.path)
+        lacking.append(
+            f"expected {_listed(missing)} among the columns, but there are only {_listed(present)}{hint}"
         )
-    return [name for name in wanted if name in columns]
+    if twice:
+        lacking.append(f"expected each column once, but {_listed(twice)} comes twice")
+    if time_column in {*missing, *twice}:
+        remedy = "Mend the file, or the names under source."
+        raise SourceError("; ".join(lacking), where=str(file.path), remedy=remedy)
+    return [name for name in wanted if columns.count(name) == 1], "; ".join(lacking)
 
 
-def _with_partitions(cells: Cells, file: TableFile, wanted: Sequence[str]) -> Cells:
+def _completed(cells: Cells, file: TableFile, wanted: Sequence[str], lacking: str) -> Cells:
+    """With the columns that stand in the folders' names, and nulls for those that stand nowhere."""
     columns = dict(cells.columns)
     for name in wanted:
         if name not in columns:
-            columns[name] = pa.repeat(pa.scalar(file.partitions[name], pa.string()), len(cells.row))
-    return Cells(cells.row, columns, cells.malformed, cells.skipped_us)
+            value = pa.scalar(file.partitions.get(name), pa.string())
+            columns[name] = pa.repeat(value, len(cells.row))
+    return Cells(cells.row, columns, cells.malformed, cells.skipped_us, lacking)
 
 
 def _all_files(config: PipelineConfig) -> tuple[Path, list[str]]:
@@ -181,8 +189,9 @@ def _all_files(config: PipelineConfig) -> tuple[Path, list[str]]:
     if path.is_file():
         return path.parent, [path.name]
     if path.is_dir():
-        found = _walk(path)
+        found, closed = _walk(path)
         names = [n for n in found if n.lower().endswith(_SUFFIXES[source.format]) and not _hidden(n)]
+        names += [n for n in closed if not _hidden(n)]
         if not names:
             kinds = ", ".join(_SUFFIXES[source.format])
             msg = f"expected {source.format} files ({kinds}), but among {len(found)} files there is none"
@@ -202,19 +211,32 @@ def _all_files(config: PipelineConfig) -> tuple[Path, list[str]]:
     raise SourceError(msg, where=str(path), remedy="Check source.path; it starts at the config's folder.")
 
 
-def _walk(root: Path) -> list[str]:
-    """Every file below `root`, with slashes. A folder that may not be listed is an error: its rows
-    would be lost without a word."""
+def _walk(root: Path) -> tuple[list[str], list[str]]:
+    """Every file below `root`, with slashes; and every folder that may not be listed, with one at its end:
+    what it holds must not be lost without a word. A link that leads to a folder around it is not followed.
 
-    def refuse(error: OSError) -> None:
-        msg = f"expected a folder that can be listed: {error.strerror}"
-        raise SourceError(msg, where=str(error.filename), remedy="Check its rights.") from error
+    Raises:
+        SourceError: `root` itself may not be listed.
+    """
+    closed: list[str] = []
 
-    return [
-        (Path(folder) / name).relative_to(root).as_posix()
-        for folder, _, names in os.walk(root, onerror=refuse, followlinks=True)
-        for name in names
-    ]
+    def note(error: OSError) -> None:
+        folder = Path(error.filename)
+        if folder == root:
+            msg = f"expected a folder that can be listed: {error.strerror}"
+            raise SourceError(msg, where=str(root), remedy="Check its rights.") from error
+        closed.append(f"{folder.relative_to(root).as_posix()}/")
+
+    files = []
+    for folder, below, names in os.walk(root, onerror=note, followlinks=True):
+        here = Path(folder)
+        below[:] = [n for n in below if not ((here / n).is_symlink() and _leads_around(here / n))]
+        files += [(here / name).relative_to(root).as_posix() for name in names]
+    return files, closed
+
+
+def _leads_around(link: Path) -> bool:
+    return link.parent.resolve().is_relative_to(link.resolve())
 
 
 def _hidden(name: str) -> bool:

@@ -11,7 +11,7 @@ from aeflow.data.image_intake import take_in_images
 from aeflow.data.left_out import NOTHING
 from aeflow.data.series_intake import (
     HISTORY,
-    list_series_batches,
+    survey_series,
     take_in_history,
     take_in_series,
 )
@@ -32,13 +32,19 @@ class Context:
     cadence_seconds: float | None = None
 
 
-def list_batches(config: PipelineConfig) -> list[str]:
-    """The ids of all batches in the source, in order.
+def survey(config: PipelineConfig) -> tuple[list[str], dict[str, str]]:
+    """The ids of all batches in the source, in order; and each file that cannot be read to its end, and why,
+    where the batches that its rows belong to are not known.
 
     Raises:
         SourceError: the source cannot be read.
     """
-    return list_image_batches(config) if config.kind == "images" else list_series_batches(config)
+    return (list_image_batches(config), {}) if config.kind == "images" else survey_series(config)
+
+
+def list_batches(config: PipelineConfig) -> list[str]:
+    """The ids of `survey`; raises as it."""
+    return survey(config)[0]
 
 
 def history_batches(config: PipelineConfig) -> list[str]:

@@ -10,9 +10,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from aeflow.config import dump_json
+from aeflow.data.checks import examples_of
+from aeflow.data.image_intake import iter_items
 from aeflow.data.intake import in_words
 from aeflow.data.reference import learn_reference
-from aeflow.data.splits import TEST
+from aeflow.data.splits import PARTS, TEST, split_groups
 from aeflow.detector import image_fitting, series_fitting
 from aeflow.detector.codes import usual_codes, usual_items
 from aeflow.detector.detector import Detector, FittedOn, fingerprint
@@ -74,12 +76,7 @@ def prepare(config: PipelineConfig, intake: Intake, *, batches: Sequence[str]) -
     Raises:
         DetectorError: it holds nothing to learn from.
     """
-    if not intake.valid:
-        raise DetectorError(
-            f"the history holds nothing valid to learn from; set aside: {in_words(intake.quarantined)}",
-            where=f"pipeline {config.name}",
-            remedy="Mend the source, or widen `history` in the config.",
-        )
+    _refuse_nothing_valid(config, intake)
     items_per_batch = config.calibration.items_per_batch or max(1.0, intake.valid / len(batches))
     reference = learn_reference(config, intake)
     if config.kind == "images":
@@ -90,6 +87,36 @@ def prepare(config: PipelineConfig, intake: Intake, *, batches: Sequence[str]) -
     series = series_fitting.prepare_history(config, intake.rows_path)
     fitted_on = _fitted_on_series(config, intake, series, batches)
     return TrainingData(series, reference, fitted_on, items_per_batch, intake.quarantined)
+
+
+def expect_enough(config: PipelineConfig, intake: Intake) -> None:
+    """Whether the staged history is enough to be fitted, found without fitting. Images are not decoded: there
+    may be fewer of them.
+
+    Raises:
+        DetectorError: it holds nothing valid, or a part of it no whole window.
+        InputError: it holds fewer groups of images than parts.
+    """
+    _refuse_nothing_valid(config, intake)
+    if config.kind == "images":
+        images = list(iter_items(intake))
+        groups, contents = [i.group for i in images], [i.sha256 for i in images]
+        split_groups(groups, contents, config.split, config.seed)
+        return
+    history = series_fitting.prepare_history(config, intake.rows_path)
+    for part in range(len(PARTS)):
+        series_fitting.window_ends(config, history, part)
+
+
+def _refuse_nothing_valid(config: PipelineConfig, intake: Intake) -> None:
+    if intake.valid:
+        return
+    examples = "".join(f"\n  {example}" for example in examples_of(intake))
+    raise DetectorError(
+        f"the history holds nothing valid to learn from; set aside: {in_words(intake.quarantined)}{examples}",
+        where=f"pipeline {config.name}",
+        remedy="Mend the source, or widen `history` in the config.",
+    )
 
 
 def fit(

@@ -64,13 +64,14 @@ def test_damaged_images_are_set_aside_each_with_its_reason(space):
         "text.png": b"this is no image",
         "bomb.png": bomb(),
     }
+    (tonight / "link.png").symlink_to("/etc/hostname")
     for name, content in bad.items():
         (tonight / name).write_bytes(content)
     before = len(list(tonight.iterdir()))
     space.ok("score", "digits", "--batch", "tonight")
-    reasons = {"truncated": 2, "zero_bytes": 1, "not_an_image": 1, "too_many_pixels": 1}
+    reasons = {"truncated": 2, "zero_bytes": 1, "not_an_image": 1, "too_many_pixels": 1, "outside_root": 1}
     aside = assert_nothing_lost(space, "digits", "tonight", before, reasons)
-    assert {row["file"] for row in aside} == {f"tonight/{name}" for name in bad}
+    assert {row["file"] for row in aside} == {f"tonight/{name}" for name in [*bad, "link.png"]}
     assert "identical" in space.ok("verify", "digits", "--batch", "tonight")
 
 
@@ -163,6 +164,36 @@ def test_a_missing_column_names_file_and_column(space):
         assert "flow.csv" in message
         assert "'Water flow [l/s]'" in message
         assert "'Flow'" in message
+
+
+def test_a_bad_file_beside_good_ones_is_told_of_by_each_command_and_keeps_no_night(space):
+    (space.folder / "data" / "water" / "bad.csv").write_bytes(b"\x89PNG\r\n\x1a\n\0\0")
+    for command in (["check", "water"], ["train", "water"], ["score", "water", "--pending"]):
+        ended = space.run(*command)
+        assert ended.code == 2, ended.err
+        assert ended.err.count("bad.csv is set aside") == 1, ended.err
+        assert "Traceback" not in ended.err
+    assert BATCH in space.paths("water").published()
+    status = space.run("status", "water")
+    assert status.code == 0
+    assert "bad.csv is set aside" in status.err
+    (space.folder / "data" / "water" / "bad.csv").unlink()
+    assert "Nothing to do" in space.ok("score", "water", "--pending")
+
+
+def test_nights_of_the_history_are_not_called_missing(space):
+    states = {row["batch"]: row["state"] for row in json.loads(space.ok("status", "water", "--json"))}
+    assert {states[b] for b in ("2022-W14", "2022-W15", "2022-W16")} == {"history"}
+    assert states[BATCH] == "missing"
+    assert "history" in space.ok("status", "digits").split("digits")[-1]
+
+
+def test_choosing_no_batch_at_all_is_told(space):
+    message = space.refused("score", "water", "--from", "1999-W01", "--to", "1999-W09")
+    assert "no batch from 1999-W01 to 1999-W09" in message
+    for more in ([], ["--replay"]):
+        assert "'nope'" in space.refused("quarantine", "water", "--batch", "nope", *more)
+    assert "--jobs" in space.run("score", "water", "--pending", "--jobs", "0").err
 
 
 def test_a_batch_that_does_not_exist_is_named_and_leaves_no_trace(space):

@@ -32,13 +32,13 @@ def test_each_state_has_a_sign_of_its_own(status, sign):
 
 def test_days_stand_in_weeks_with_gaps_history_and_late_nights():
     rows = [
-        night("2026-11-11", "missing"),
+        night("2026-11-11", "history"),
         night("2026-11-12", "missing"),
         night("2026-11-13", flags=0, revision=1),
         night("2026-11-16", flags=3, revision=2),
         night("2026-11-17", "failed"),
     ]
-    lines = calendar_lines(rows, "day", history=frozenset({"2026-11-11"}), late=frozenset({"2026-11-18"}))
+    lines = calendar_lines(rows, "day", late=frozenset({"2026-11-18"}))
     assert lines[0].split() == ["Mo", "Tu", "We", "Th", "Fr", "Sa", "Su"]
     assert lines[1].split() == ["2026-11-09", "h", "?", ".", "-", "-"]
     assert lines[1].index("h") == lines[0].index("We") + 1

@@ -1,3 +1,5 @@
+import os
+
 import pytest
 
 from aeflow.data.below_root import any_glob
@@ -141,28 +143,40 @@ def outside_and_root(tmp_path):
     return write(tmp_path / "outside", files("x.png")), write(tmp_path / "root", files("a/x.png"))
 
 
-def test_a_link_to_a_file_outside_is_refused(tmp_path):
+@pytest.mark.parametrize(("batch", "id_"), [("folder", "a"), ("source", "all")])
+def test_a_link_to_a_file_outside_is_an_image_of_its_batch(tmp_path, batch, id_):
     outside, root = outside_and_root(tmp_path)
     (root / "a" / "y.png").symlink_to(outside / "x.png")
-    with pytest.raises(SourceError, match=r"y.png: expected a path inside the source's root.*outside"):
-        images_of(pipeline(root), "all")
+    assert items(images_of(pipeline(root, batch=batch), id_)) == ["a/x.png", "a/y.png"]
 
 
-@pytest.mark.parametrize("batch", ["folder", "source"])
-def test_a_link_to_a_folder_outside_is_refused(tmp_path, batch):
+def test_a_link_to_a_folder_outside_counts_as_one_file_and_is_not_looked_into(tmp_path):
     outside, root = outside_and_root(tmp_path)
     (root / "b").symlink_to(outside)
-    config = pipeline(root, batch=batch)
-    with pytest.raises(SourceError, match="inside the source's root"):
-        images_of(config, "all" if batch == "source" else "b")
+    (root / "a" / "more").symlink_to(outside)
+    assert items(images_of(pipeline(root), "all")) == ["a/more/", "a/x.png", "b/"]
+    by_folder = pipeline(root, batch="folder")
+    assert list_image_batches(by_folder) == ["a", "b"]
+    assert items(images_of(by_folder, "a")) == ["a/more/", "a/x.png"]
+    assert items(images_of(by_folder, "b")) == ["b/"]
+    excluded = pipeline(root, source={"exclude": ["b/**", "a/more/**"]})
+    assert items(images_of(excluded, "all")) == ["a/x.png"]
 
 
-def test_a_link_in_a_manifest_that_leads_outside_is_refused(tmp_path):
-    outside, root = outside_and_root(tmp_path)
-    (root / "b").symlink_to(outside)
-    write(root, {"list.csv": b"item\na/x.png\nb/x.png\n"})
-    with pytest.raises(SourceError, match="inside the source's root"):
-        images_of(pipeline(root, source={"manifest": {"path": "list.csv"}}), "all")
+def test_a_folder_that_may_not_be_listed_counts_as_one_file_of_its_batch(tmp_path, monkeypatch):
+    write(tmp_path, files("a/x.png", "a/in/y.png", "b/x.png"))
+    real = os.scandir
+
+    def guarded(folder):
+        if str(folder).endswith("/a/in") or str(folder).endswith("/b"):
+            raise PermissionError(13, "Permission denied", str(folder))
+        return real(folder)
+
+    monkeypatch.setattr("aeflow.data.below_root.os.scandir", guarded)
+    config = pipeline(tmp_path, batch="folder")
+    assert list_image_batches(config) == ["a", "b"]
+    assert items(images_of(config, "a")) == ["a/in/", "a/x.png"]
+    assert items(images_of(config, "b")) == ["b/"]
 
 
 def test_links_inside_the_root_are_followed_to_files_only(tmp_path):

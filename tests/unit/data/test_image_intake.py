@@ -52,6 +52,18 @@ def test_images_are_staged_sorted_by_item_with_what_their_headers_say(tmp_path):
     assert table["sha256"].to_pylist() == [hashlib.sha256(GOOD[item]).hexdigest() for item in sorted(GOOD)]
 
 
+def test_what_leads_out_of_the_root_is_set_aside_and_the_rest_goes_on(tmp_path):
+    root, elsewhere = write(tmp_path / "root", GOOD), write(tmp_path / "elsewhere", GOOD)
+    (root / "link.png").symlink_to(elsewhere / "a.png")
+    (root / "folder").symlink_to(elsewhere / "b")
+    (root / "gone.png").symlink_to(tmp_path / "gone.png")
+    intake = take_in(root, tmp_path / "staged")
+    assert set_aside(intake) == dict.fromkeys(("folder/", "gone.png", "link.png"), "outside_root")
+    assert (intake.rows_in, intake.valid) == (7, 4)
+    listed = take_in(root, tmp_path / "staged", refs=[ImageRef("a.png"), ImageRef("folder/-c.bmp")])
+    assert set_aside(listed) == {"folder/-c.bmp": "outside_root"}
+
+
 def test_what_is_not_fit_is_set_aside_with_its_reason_and_the_rest_goes_on(tmp_path):
     root = write(tmp_path / "root", GOOD | {name: data for name, (data, _) in BAD.items()})
     intake = take_in(root, tmp_path / "staged")

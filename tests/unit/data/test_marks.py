@@ -89,7 +89,7 @@ def test_a_file_that_is_as_it_was_is_not_read_again(three_nights, monkeypatch):
     def refuse(*_args):
         pytest.fail("read again")
 
-    monkeypatch.setattr("aeflow.data.marks._row_sums", refuse)
+    monkeypatch.setattr("aeflow.data.marks._add_row_sums", refuse)
     assert batch_marks(series(folder), kept) == before
 
 

@@ -9,6 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 import yaml
 
+from aeflow.backlog import find_pending
 from aeflow.exceptions import (
     AlreadyRunning,
     BatchNotFound,
@@ -119,6 +120,33 @@ def test_a_source_that_cannot_be_read_is_told_of_and_noted_as_a_night_that_faile
     data.with_suffix(".gone").rename(data)
     nightly.score_pending(pump.file)
     assert last_run(pump).outcome == "done"
+
+
+def test_a_file_that_cannot_be_read_keeps_no_batch_and_is_told_until_it_is_mended(pump):
+    table = pump.file.parent.parent / "data" / "rows.csv"
+    table.rename(table.parent / "in.csv")
+    bad = table.parent / "bad.csv"
+    bad.write_bytes(b"\0\0")
+    pump.file.write_text(pump.file.read_text().replace("rows.csv", "*.csv"))
+    night = nightly.score_pending(pump.file)
+    assert [a.batch for a in night.attempts] == ["2026-11-18", "2026-11-19", "2026-11-20"]
+    assert night.failed == ()
+    assert "bad.csv" in night.sentence()
+    with pytest.raises(NightFailed, match=r"file bad\.csv: expected a header line"):
+        night.raise_if_failed()
+    assert [title for title, _ in pump.told] == ["pump: 1 file of the source cannot be read"]
+    bad.unlink()
+    nightly.score_pending(pump.file).raise_if_failed()
+    assert open_incidents(pump.paths).open() == []
+
+
+def test_a_history_that_was_rotated_away_keeps_no_night(pump):
+    config = yaml.safe_load(pump.file.read_text())
+    pump.file.write_text(yaml.safe_dump({**config, "history": {"last": "2026-11-10"}}))
+    assert len(nightly.score_pending(pump.file).attempts) == 3
+    pump.file.write_text(yaml.safe_dump({**config, "history": {"batches": ["2026-11-01", "2026-11-18"]}}))
+    assert "2026-11-18" not in pump.scored[3:]
+    assert find_pending(pump.file).batches == ()
 
 
 def test_two_nightly_runs_of_a_pipeline_do_not_meet(pump):

@@ -46,6 +46,8 @@ def test_a_quiet_day_moves_nothing(plant, tmp_path):
     assert [s.name for s in found.inputs] == list(CHANNELS)
     assert (found.entities, found.moved_entities, found.new_entities) == (2, 0, 0)
     assert not any(s.moved for s in found.inputs + found.latent)
+    assert [s.name for s in found.latent] == ["direction 1", "direction 2", "direction 3"]
+    assert all(0 < s.ks < 0.15 for s in found.latent)
 
 
 def test_a_changed_gain_is_found_in_its_channel_of_its_machine(plant, tmp_path):

@@ -95,6 +95,20 @@ def test_what_is_not_like_it_or_far_more_severe_stays(unlike):
     assert "suppressed_reason" not in found
 
 
+@pytest.mark.parametrize(
+    ("like", "rule"),
+    [
+        ({"code": (1.0, 0.0)}, {"reach": 1.0}),
+        ({"score": 20.0}, {"most_severe": 2.0}),
+        ({"flow": 1.0}, {"least_agreement": 1.0}),
+        ({"box": (10, 0, 20, 20)}, {"least_overlap": 0.5}),
+    ],
+)
+def test_what_lies_at_a_limit_is_still_like_it(like, rule):
+    old = precedent(flow=like.get("flow", 0.9), box=(0, 0, 20, 20) if "box" in like else None)
+    assert judged(flag(**like), old, **rule)[0]["suppressed"]
+
+
 def test_in_images_it_has_to_be_the_same_region():
     old = precedent(entity="", box=(10, 10, 20, 20))
     assert judged(flag(entity="", box=(12, 12, 20, 20)), old)[0]["suppressed"]

@@ -21,7 +21,8 @@ def counted(number: int, noun: str, plural: str = "") -> str:
 def _plural(noun: str) -> str:
     if noun.endswith("y") and noun[-2] not in "aeiou":
         return f"{noun[:-1]}ies"
-    return f"{noun}es" if noun.endswith(("s", "x", "ch", "sh")) else f"{noun}s"
+    hisses = noun.endswith(("s", "x", "ch", "sh")) and noun != "epoch"
+    return f"{noun}es" if hisses else f"{noun}s"
 
 
 def figure(value: float) -> str:

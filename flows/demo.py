@@ -48,8 +48,9 @@ def run_demo(folder: Path, *, tell: Callable[[str], None]) -> None:
 
 def _run(demo: Demonstration, tell: Callable[[str], None]) -> None:
     trained = run(train_detector, demo.config)
+    how = counted(trained.epochs, "epoch") if trained.epochs else "in one go"
     tell(
-        f"  trained: version {trained.version} on {counted(trained.rows, 'item')}, {counted(trained.epochs, 'epoch')}, "
+        f"  trained: version {trained.version} on {counted(trained.rows, 'item')}, {how}, "
         f"AUROC of planted faults {_number(trained.challenger.planted_auroc)} "
         f"(linear baseline {_number(trained.baseline.planted_auroc)})"
     )

@@ -31,6 +31,7 @@ def test_counts_agree_with_their_noun():
     assert counted(2, "entity") == "2 entities"
     assert counted(2, "day") == "2 days"
     assert counted(2, "batch") == "2 batches"
+    assert counted(15, "epoch") == "15 epochs"
     assert counted(1, "entity is", "entities are") == "1 entity is"
     assert counted(2, "entity is", "entities are") == "2 entities are"
 

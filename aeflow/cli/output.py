@@ -59,7 +59,9 @@ def print_report(summary: Summary, folder: Path, nights: Sequence[Summary]) -> N
     print(f"  Promise: {summary.promise.sentence} {summary.promise.note}".rstrip())
     if summary.promise.flags_by_chance is not None:
         low, high = summary.promise.flags_by_chance
-        print(f"  Came: {counted(summary.flags, 'flag')}; by chance alone {low} to {high} (95 %).")
+        print(
+            f"  Came: {counted(summary.flags, 'flag')}; by chance alone {low} to {high} (95 %). {summary.flood}".rstrip()
+        )
     for told in filter(None, (summary.promise.cut_in_words, summary.promise.moved_in_words)):
         print(f"  {told}")
     for grade in summary.grades:

@@ -24,6 +24,8 @@ _FAR = 1e6
 """A number of a code that lies so many deviations off counts as just that far: squares stay finite."""
 _USUAL_PAIRS = 0.95
 _FEWEST = 10
+ALIKE = 0.5
+"""From this `likeness` on two flags show the same thing."""
 Box = tuple[int, int, int, int]
 """x, y of the top left pixel, width, height."""
 
@@ -127,12 +129,55 @@ def direction(
     return np.asarray(roots / np.where(length > 0, length, 1.0))
 
 
-def overlap(one: Box, other: Box) -> float:
-    """The share of the smaller box that lies in the other, 0..1."""
-    width = min(one[0] + one[2], other[0] + other[2]) - max(one[0], other[0])
-    height = min(one[1] + one[3], other[1] + other[3]) - max(one[1], other[1])
-    smaller = min(one[2] * one[3], other[2] * other[3])
-    return max(width, 0) * max(height, 0) / smaller if smaller > 0 else 0.0
+def overlap(one: NDArray[np.floating[Any]], other: NDArray[np.floating[Any]]) -> NDArray[np.float64]:
+    """The share of the smaller box that lies in the other, `(...)` in 0..1, of boxes `(..., 4)`: x, y of the top left
+    pixel, width, height. NaN where a box is NaN."""
+    together, smaller = np.float64(1), np.minimum(one[..., 2] * one[..., 3], other[..., 2] * other[..., 3])
+    for begin, size in ((0, 2), (1, 3)):
+        first = np.maximum(one[..., begin], other[..., begin])
+        last = np.minimum(one[..., begin] + one[..., size], other[..., begin] + other[..., size])
+        together = together * np.maximum(last - first, 0)
+    return np.asarray(together / np.where(smaller > 0, smaller, 1))
+
+
+@dataclass(frozen=True)
+class Bounds:
+    """Up to where two flags show the same thing.
+
+    reach: so far apart may their codes lie, in units of `CodeSpace.radius`. least_agreement: the least cosine of
+    their directions. least_overlap: the least share of the smaller worst box that lies in the other.
+    """
+
+    reach: float
+    least_agreement: float
+    least_overlap: float
+
+
+def likeness(
+    bounds: Bounds,
+    agreement: NDArray[np.floating[Any]],
+    distance: NDArray[np.floating[Any]],
+    shared: NDArray[np.floating[Any]],
+) -> NDArray[np.float64]:
+    """How like flags are, 0..1: from `ALIKE` on they show the same thing. The least of what their directions, their
+    codes and their worst boxes say, each of which is `ALIKE` at its bound and 1 where nothing differs.
+
+    Args:
+        bounds: of the pipeline.
+        agreement: the cosine of the directions.
+        distance: of the signatures; NaN where they cannot be compared, and say nothing.
+        shared: the `overlap` of the worst boxes; NaN where there are none.
+    """
+    near = 1 / (1 + distance / bounds.reach)
+    parts = (_beyond(bounds.least_agreement, agreement), near, _beyond(bounds.least_overlap, shared))
+    return np.asarray(np.fmin(np.fmin(parts[0], parts[1]), parts[2]))
+
+
+def _beyond(bound: float, value: NDArray[np.floating[Any]]) -> NDArray[np.floating[Any]]:
+    """A value of 0..1 on a scale where the bound is `ALIKE`; what is less than nothing counts as nothing."""
+    above = ALIKE + (1 - ALIKE) * (value - bound) / (1 - bound) if bound < 1 else ALIKE
+    below = ALIKE * value / bound if bound > 0 else 0 * value
+    return np.clip(np.where(value >= bound, above, below), 0, 1)
 
 
 def _sketched(values: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -132,6 +132,19 @@ class Summary(Stored):
         """Rows set aside for any reason."""
         return sum(self.quarantined.values())
 
+    @property
+    def flood(self) -> str:
+        """Why the promise is not kept though no more events came than by chance: they have too many points. Empty
+        where that is not so."""
+        likely, events = self.promise.flags_by_chance, self.flags + self.suppressed
+        if self.promise.kept is not False or likely is None or events > likely[1]:
+            return ""
+        points = self.flagged_rows + self.suppressed_rows
+        return (
+            f"There are no more events than by chance, but {counted(points, 'point')} of {self.scored:,} are in "
+            f"{'it' if events == 1 else 'them'}: more than chance explains."
+        )
+
 
 @dataclass(frozen=True)
 class BatchFacts:

@@ -18,10 +18,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from aeflow.config import Review
 from aeflow.exceptions import AeflowError
 from aeflow.report.reviewed import renamed_flags
 from aeflow.review.catalogue import EMPTY, Catalogue, read_catalogue
 from aeflow.review.nearest import Nearest
+from aeflow.scoring.suppression import bounds_of
 from aeflow.store.verdicts import Standing, open_verdicts, standing
 
 if TYPE_CHECKING:
@@ -37,6 +39,7 @@ SUPPRESSED = "suppressed"
 STATES = (OPEN, *(str(s) for s in Standing), SUPPRESSED)
 """What can hold of a flag; `Snapshot.state` holds places in this list. What people say of one that is
 suppressed holds of it, as of any other."""
+_USUAL = Review()
 _LOOK_AGAIN_SECONDS = 2.0
 _OVERLAP = 256  # verdicts that are asked for again: of two writers at once the later number may come first
 
@@ -60,6 +63,9 @@ class Snapshot:
 class Board:
     """The newest snapshot, for any number of threads.
 
+    Attributes:
+        bounds: up to where two flags show the same thing, by the pipeline's `review`.
+
     Raises (every method):
         StorageError: the reports' folder or the verdicts' database cannot be read or written.
     """
@@ -68,10 +74,11 @@ class Board:
         self,
         paths: Paths,
         *,
+        rule: Review = _USUAL,
         look_again_seconds: float = _LOOK_AGAIN_SECONDS,
         told: Callable[[int, int], None] | None = None,
     ) -> None:
-        self._paths, self._look_again = paths, look_again_seconds
+        self._paths, self._look_again, self.bounds = paths, look_again_seconds, bounds_of(rule)
         self._verdicts = open_verdicts(paths)
         self._lock, self._looking = threading.Lock(), threading.Lock()
         self._numbers: set[int] = set()
@@ -82,7 +89,7 @@ class Board:
         self._snapshot = Snapshot(EMPTY, {}, np.zeros(0, np.int8))
         self._looked = -np.inf
         self._watched = False
-        self._nearest = Nearest()
+        self._nearest = Nearest(self.bounds)
         self._look(told)
         self.nearest_judged(self.now())
 
@@ -110,8 +117,8 @@ class Board:
             return list(self._by_reviewer.get(reviewer, ()))
 
     def nearest_judged(self, snapshot: Snapshot) -> NDArray[np.float32]:
-        """`(N,)` how like each flag is to the most like one of which somebody said true or false; 1 while
-        nobody said either."""
+        """`(N,)` how like each flag is to the most like one of its entity of which somebody said true or false; 1
+        while nobody said either."""
         flags = snapshot.catalogue.flag_ids
         judged = [flags[p] for p in np.flatnonzero(np.isin(snapshot.state, _JUDGED)).tolist()]
         judged.sort(key=lambda flag: snapshot.said[flag][-1].at)

@@ -19,9 +19,9 @@ import pyarrow.parquet as pq
 
 from aeflow.exceptions import IntegrityError, StorageError
 from aeflow.report.receipt import RECEIPT_FILE, read_receipt
-from aeflow.report.stored import FLAGS_FILE, SCORES_FILE
+from aeflow.report.stored import FLAGS_FILE
 from aeflow.report.summary import read_summary
-from aeflow.review.likeness import Marks, channel_evidence, joined, region_evidence
+from aeflow.review.likeness import Marks, entity_marks, flag_directions, joined, worst_boxes_of
 from aeflow.store.files import storage_errors
 
 if TYPE_CHECKING:
@@ -34,7 +34,6 @@ if TYPE_CHECKING:
 
 _COLUMNS = ["flag_id", "entity", "item", "start", "p_value", "severity", "channels", "boxes"]
 _LATER = ("signature", "suppressed")  # columns that earlier reports do not have
-_SIZES = ["item", "width_px", "height_px"]
 _NO_TIME = np.iinfo(np.int64).min
 
 Signature = tuple[int, int, int]
@@ -254,7 +253,7 @@ def _read(batch: str, folder: Path, signature: Signature) -> Night:
         start_us=_times(table, "start"),
         severity=np.asarray(table.column("severity")).astype(np.float32),
         p_value=np.asarray(table.column("p_value")).astype(np.float64),
-        like=_marks(table, summary.kind, folder / SCORES_FILE, texts["item"], receipt.detector_version),
+        like=_marks(table, texts["entity"], receipt.detector_version),
         suppressed=_suppressed(table),
     )
 
@@ -265,22 +264,16 @@ def _suppressed(table: pa.Table) -> NDArray[np.bool_]:
     return np.asarray(pc.fill_null(table.column("suppressed"), pa.scalar(value=False)))
 
 
-def _marks(table: pa.Table, kind: str, scores: Path, items: list[str], version: int) -> Marks:
-    versions = np.full(len(items), version, np.int64)
-    if kind == "series" or not items:
-        evidence = channel_evidence(table.column("channels").combine_chunks())
-        return Marks(evidence, np.zeros((len(items), 0), np.float32), versions)
-    boxes = table.column("boxes").combine_chunks()
-    with storage_errors(scores, "read the sizes of the images"):
-        flagged = pq.read_table(scores, columns=_SIZES, filters=pc.field("flag"), partitioning=None)
-    row = {item: place for place, item in enumerate(flagged.column("item").to_pylist())}
-    lost = [item for item in items if item not in row]
-    if lost:
-        msg = f"{scores} does not know {len(lost)} flags, {lost[:5]} first; score the batch again"
-        raise IntegrityError(msg)
-    order = np.array([row[item] for item in items], dtype=np.int64)
-    width, height = (np.asarray(flagged.column(name))[order].astype(np.int64) for name in _SIZES[1:])
-    return Marks(region_evidence(boxes, width, height), _signatures(table), versions)
+def _marks(table: pa.Table, entities: list[str], version: int) -> Marks:
+    channels, direction = flag_directions(table.column("channels").combine_chunks())
+    return Marks(
+        entity=entity_marks(entities),
+        version=np.full(len(table), version, np.int64),
+        channels=channels,
+        direction=direction,
+        signature=_signatures(table),
+        box=worst_boxes_of(table.column("boxes").combine_chunks()),
+    )
 
 
 def _signatures(table: pa.Table) -> NDArray[np.float32]:

@@ -1,14 +1,11 @@
-"""How like two flags are: the same channels in the same direction, or the same region of images that look alike.
+"""How like flags are to each other, by the measure that suppression goes by (`numerics.likeness`), over the flags of
+all reports at once.
 
-The evidence of a flag is a vector of length 1. A part of share s counts as its square root, so that the scalar
-product of two is the Bhattacharyya coefficient of their lists of shares, 0..1. That is the likeness of events.
-Nothing of it needs the network: so it holds across detector versions.
+What is compared lies in the reports: which channels made the score, each above or below what was expected; of
+images the worst box; and the signature of the code. Codes of different detectors cannot be compared: there the rest
+alone counts.
 
-Where an image is abnormal says little of how. So the likeness of two images is that times how near their codes
-are: 0.9 for two that are as far apart as normal ones seldom are, falling to nothing. Codes of different detectors
-cannot be compared; there the region alone counts.
-
-Legend: F flags, G others, M parts of all of them, D numbers of a vector, S numbers of a signature.
+Legend: F flags, G others, C channels, S numbers of a signature.
 """
 
 from __future__ import annotations
@@ -21,144 +18,154 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from aeflow.numerics.likeness import direction, likeness, overlap
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from numpy.typing import NDArray
 
-_CELLS = 8
-DIMENSIONS = _CELLS * _CELLS
-"""D: the cells of an image, or as many places that channels and directions are shared out to."""
-LIKE = 0.9
-"""From here on two flags count as like each other: nine tenths of their evidence is common to both."""
-_PLACES = 4  # of a channel and a direction: with one, a third of 38 channels would share theirs with another
-_TOGETHER = 64
-_NEAR = 3.0  # units of signatures: two that are 1 apart are 0.9 alike, two that are 3 apart a third
+    from aeflow.numerics.likeness import Bounds
+
+_TOGETHER = 256
 
 
 @dataclass(frozen=True, eq=False)
 class Marks:
     """What flags are compared by.
 
-    evidence: `(F, D)` float32, rows of length 1 or 0. look: `(F, S)` float32, signatures of the codes, NaN where
-    one is not known; S is 0 where they do not count. version: `(F,)` int64, of the detector.
+    entity: `(F,)` int64, of which a flag is, by `entity_marks`. version: `(F,)` int64, of the detector.
+    channels: names of the C channels. direction: `(F, C)` float32, see `numerics.likeness.direction`; 0 for a
+    flag that names none. signature: `(F, S)` float32, NaN where there is none. box: `(F, 4)` float32, x, y, width and
+    height of the worst region in pixels, NaN where there is none.
     """
 
-    evidence: NDArray[np.float32]
-    look: NDArray[np.float32]
+    entity: NDArray[np.int64]
     version: NDArray[np.int64]
+    channels: tuple[str, ...]
+    direction: NDArray[np.float32]
+    signature: NDArray[np.float32]
+    box: NDArray[np.float32]
 
     def __len__(self) -> int:
         """F."""
-        return len(self.evidence)
+        return len(self.entity)
 
-    def at(self, places: NDArray[np.int64] | Sequence[int]) -> Marks:
+    def at(self, places: NDArray[np.int64] | slice) -> Marks:
         """Those of some of the flags."""
-        chosen = np.asarray(places, np.int64)
-        return Marks(self.evidence[chosen], self.look[chosen], self.version[chosen])
+        return Marks(
+            self.entity[places],
+            self.version[places],
+            self.channels,
+            self.direction[places],
+            self.signature[places],
+            self.box[places],
+        )
 
 
-def no_marks() -> Marks:
-    """Of no flag."""
-    return Marks(np.zeros((0, DIMENSIONS), np.float32), np.zeros((0, 0), np.float32), np.zeros(0, np.int64))
+def entity_marks(entities: Sequence[str]) -> NDArray[np.int64]:
+    """A number for each name, the same in every report: eight bytes of a digest."""
+    known = {name: int.from_bytes(blake2b(name.encode(), digest_size=8).digest()) for name in set(entities)}
+    return np.array([known[name] for name in entities], dtype=np.uint64).view(np.int64)
+
+
+def flag_directions(channels: pa.ListArray) -> tuple[tuple[str, ...], NDArray[np.float32]]:
+    """Names of the channels, and `(F, C)` from the `channels` of `flags.parquet`."""
+    flag, parts = np.asarray(pc.list_parent_indices(channels)), pc.list_flatten(channels)
+    names = parts.field("channel").dictionary_encode()
+    shape = len(channels), len(names.dictionary)
+    share, deviation = np.zeros(shape), np.full(shape, np.nan)
+    at = flag, np.asarray(names.indices)
+    share[at] = _numbers(parts, "share")
+    deviation[at] = _numbers(parts, "observed") - _numbers(parts, "expected")
+    return tuple(names.dictionary.to_pylist()), direction(share, deviation).astype(np.float32)
+
+
+def worst_boxes_of(boxes: pa.ListArray) -> NDArray[np.float32]:
+    """`(F, 4)` from the `boxes` of `flags.parquet`."""
+    found = np.full((len(boxes), 4), np.nan, np.float32)
+    some = np.asarray(pc.fill_null(pc.list_value_length(boxes), 0)) > 0
+    if some.any():
+        first = pc.list_element(boxes.filter(pa.array(some)), 0)
+        names = ("x_px", "y_px", "width_px", "height_px")
+        found[some] = np.stack([np.asarray(first.field(name)) for name in names], axis=1)
+    return found
 
 
 def joined(parts: Sequence[Marks]) -> Marks:
-    """One after another; where signatures have other lengths, the shorter ones count as not known."""
+    """One after another. Channels that only some know have no part in the others' flags; where signatures have
+    other lengths, the shorter ones count as not known."""
+    channels = tuple(dict.fromkeys(name for part in parts for name in part.channels))
+    size = max((part.signature.shape[1] for part in parts), default=0)
     if not parts:
-        return no_marks()
-    size = max(part.look.shape[1] for part in parts)
-    looks = [
-        part.look if part.look.shape[1] == size else np.full((len(part), size), np.nan, np.float32)
-        for part in parts
-    ]
+        nothing = np.zeros(0, np.int64)
+        return Marks(nothing, nothing, (), *(np.zeros((0, n), np.float32) for n in (0, 0, 4)))
     return Marks(
-        np.concatenate([part.evidence for part in parts]),
-        np.concatenate(looks),
+        np.concatenate([part.entity for part in parts]),
         np.concatenate([part.version for part in parts]),
+        channels,
+        np.concatenate([_with_channels(part, channels) for part in parts]),
+        np.concatenate(
+            [
+                part.signature
+                if part.signature.shape[1] == size
+                else np.full((len(part), size), np.nan, np.float32)
+                for part in parts
+            ]
+        ),
+        np.concatenate([part.box for part in parts]),
     )
 
 
-def channel_evidence(channels: pa.ListArray) -> NDArray[np.float32]:
-    """`(F, D)` from the `channels` of `flags.parquet`: which channels, and above or below what was expected.
-    A row is 0 where a flag names none."""
-    flag, parts = _parts(channels)
-    observed, expected = (
-        np.asarray(parts.field(name).cast(pa.float64()).fill_null(np.nan))
-        for name in ("observed", "expected")
-    )
-    direction = np.sign(np.nan_to_num(observed - expected)).astype(np.int64)
-    names = parts.field("channel").dictionary_encode()
-    places = np.array(
-        [[_places(name, d) for d in (-1, 0, 1)] for name in names.dictionary.to_pylist()], dtype=np.int64
-    ).reshape(-1, 3, _PLACES)
-    found = np.zeros((len(channels), DIMENSIONS))
-    where = places[np.asarray(names.indices), direction + 1]
-    np.add.at(found, (flag[:, None], where), _shares(parts)[:, None] / _PLACES)
-    return _unit(found)
+def likeness_to_one(of: Marks, place: int, bounds: Bounds) -> NDArray[np.float32]:
+    """`(F,)` how like each of the flags is to the one at `place`, whatever entities they are of."""
+    one = of.at(slice(place, place + 1))
+    distance = np.full(len(of), np.nan, np.float32)
+    comparable = np.flatnonzero(of.version == one.version)
+    apart = of.signature[comparable] - one.signature
+    distance[comparable] = np.sqrt(np.einsum("fs,fs->f", apart, apart)) if apart.shape[1] else np.nan
+    agreement = of.direction @ one.direction[0]
+    return likeness(bounds, agreement, distance, overlap(of.box, one.box)).astype(np.float32)
 
 
-def region_evidence(
-    boxes: pa.ListArray, width_px: NDArray[np.int64], height_px: NDArray[np.int64]
-) -> NDArray[np.float32]:
-    """`(F, D)` from the `boxes` of `flags.parquet` and the sizes `(F,)` of the images: which of 8 x 8 cells
-    they cover, a box widened by half a cell, so that a region beside another is still somewhat like it.
-    A row is 0 where a flag has none."""
-    flag, parts = _parts(boxes)
-    along = []
-    for begin, size, whole in (("x_px", "width_px", width_px), ("y_px", "height_px", height_px)):
-        length = np.maximum(whole[flag], 1)
-        low = np.asarray(parts.field(begin)) / length * _CELLS - 0.5
-        high = low + np.asarray(parts.field(size)) / length * _CELLS + 1
-        cells = np.arange(_CELLS)
-        along.append(np.maximum(np.minimum(high[:, None], cells + 1) - np.maximum(low[:, None], cells), 0))
-    covered = np.einsum("my,mx->myx", along[1], along[0]).reshape(-1, DIMENSIONS)
-    covered /= np.maximum(covered.sum(axis=1, keepdims=True), 1e-12)
-    found = np.zeros((len(boxes), DIMENSIONS))
-    np.add.at(found, flag, covered * _shares(parts)[:, None])
-    return _unit(found)
-
-
-def likeness(of: Marks, to: Marks) -> NDArray[np.float32]:
-    """`(F,)` how like each is to the most like of the G others; 0 where there is none."""
+def likeness_to_nearest(of: Marks, to: Marks, bounds: Bounds) -> NDArray[np.float32]:
+    """`(F,)` how like each flag is to the most like of the G others of its entity; 0 where there is none. Both are
+    of the same channels."""
     best = np.zeros(len(of), np.float32)
-    for begin in range(0, len(to), _TOGETHER):  # in pieces, so that memory stays small
-        some = to.at(np.arange(begin, min(begin + _TOGETHER, len(to))))
-        like = of.evidence @ some.evidence.T
-        if of.look.shape[1] and of.look.shape[1] == some.look.shape[1]:
-            like *= _nearness(of, some)
-        np.maximum(best, like.max(axis=1), out=best)
-    return np.minimum(best, 1.0)
+    order = np.argsort(of.entity, kind="stable")
+    ordered = of.entity[order]
+    for entity in np.unique(to.entity).tolist():
+        mine = order[slice(*np.searchsorted(ordered, [entity, entity + 1]))]
+        others = np.flatnonzero(to.entity == entity)
+        if mine.size:
+            for begin in range(0, others.size, _TOGETHER):  # in pieces, so that memory stays small
+                like = _likeness_of_pairs(of.at(mine), to.at(others[begin : begin + _TOGETHER]), bounds)
+                best[mine] = np.maximum(best[mine], like.max(axis=1))
+    return best
 
 
-def _nearness(of: Marks, to: Marks) -> NDArray[np.float32]:
-    """`(F, G)` how near the codes are, 1 where that cannot be told."""
-    squares = (
-        np.square(of.look).sum(axis=1)[:, None] + np.square(to.look).sum(axis=1) - 2 * of.look @ to.look.T
-    )
-    near = np.exp(-np.maximum(squares, 0) / _NEAR**2)
-    told = (of.version[:, None] == to.version) & ~np.isnan(near)
-    return np.where(told, near, np.float32(1)).astype(np.float32)
+def _likeness_of_pairs(of: Marks, to: Marks, bounds: Bounds) -> NDArray[np.float64]:
+    """`(F, G)`."""
+    distance = np.full((len(of), len(to)), np.nan)
+    if of.signature.shape[1]:
+        # In double precision: what is far from normal has large codes, and near ones are then small differences.
+        one, other = of.signature.astype(np.float64), to.signature.astype(np.float64)
+        squares = np.square(one).sum(axis=1)[:, None] + np.square(other).sum(axis=1) - 2 * one @ other.T
+        distance = np.sqrt(np.maximum(squares, 0))
+        distance[of.version[:, None] != to.version] = np.nan
+    regions = np.full((1, 1), np.nan)
+    if not np.isnan(to.box).all():
+        regions = overlap(of.box[:, None], to.box)
+    return likeness(bounds, of.direction @ to.direction.T, distance, regions)
 
 
-def _parts(lists: pa.ListArray) -> tuple[NDArray[np.int64], pa.StructArray]:
-    """The flag `(M,)` that each part belongs to, and the parts."""
-    return np.asarray(pc.list_parent_indices(lists)), pc.list_flatten(lists)
+def _with_channels(part: Marks, channels: tuple[str, ...]) -> NDArray[np.float32]:
+    if part.channels == channels:
+        return part.direction
+    found = np.zeros((len(part), len(channels)), np.float32)
+    found[:, [channels.index(name) for name in part.channels]] = part.direction
+    return found
 
 
-def _shares(parts: pa.StructArray) -> NDArray[np.float64]:
-    shares: NDArray[np.float64] = np.maximum(np.asarray(parts.field("share").cast(pa.float64())), 0)
-    return shares
-
-
-def _unit(found: NDArray[np.float64]) -> NDArray[np.float32]:
-    total = found.sum(axis=1, keepdims=True)
-    parts: NDArray[np.float64] = np.divide(found, total, out=np.zeros_like(found), where=total > 0)
-    return np.sqrt(parts).astype(np.float32)
-
-
-def _places(channel: str, direction: int) -> list[int]:
-    """The `_PLACES` of the same evidence, in every process and version: two channels may share one of them, and
-    are then a quarter alike, but not all."""
-    digest = blake2b(f"{direction}{channel}".encode(), digest_size=64).digest()
-    return list(dict.fromkeys(byte % DIMENSIONS for byte in digest))[:_PLACES]
+def _numbers(parts: pa.StructArray, field: str) -> NDArray[np.float64]:
+    return np.asarray(parts.field(field).cast(pa.float64()).fill_null(np.nan))

@@ -1,4 +1,4 @@
-"""How like each flag is to the most like one that people judged, kept up to date as they go on.
+"""How like each flag is to the most like one of its entity that people judged, kept up to date as they go on.
 
 100,000 flags against 2,000 judged ones take about a second, so nothing is computed twice: a new verdict costs
 one pass over the flags, a word taken back only the flags that it was the most like of, a new report only its
@@ -14,13 +14,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from aeflow.review.catalogue import EMPTY
-from aeflow.review.likeness import Marks, likeness
+from aeflow.review.likeness import Marks, likeness_to_nearest
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from numpy.typing import NDArray
 
+    from aeflow.numerics.likeness import Bounds
     from aeflow.review.catalogue import Catalogue
 
 _COMPARED = 2_048
@@ -31,7 +32,8 @@ _SAME = 1e-5
 class Nearest:
     """See the module. Not for several threads at once."""
 
-    def __init__(self) -> None:
+    def __init__(self, bounds: Bounds) -> None:
+        self._bounds = bounds
         self._catalogue = EMPTY
         self._judged: list[str] = []
         self._values = np.zeros(0, np.float32)
@@ -52,7 +54,7 @@ class Nearest:
         new = [flag for flag in wanted if flag not in known]
         if new:
             self._judged += new
-            self._values = np.maximum(self._values, likeness(catalogue.like, _marks(catalogue, new)))
+            self._values = np.maximum(self._values, self._likeness(catalogue.like, _marks(catalogue, new)))
         return self._values if self._judged else np.ones(catalogue.size, np.float32)
 
     def _take_over(self, catalogue: Catalogue) -> None:
@@ -65,8 +67,12 @@ class Nearest:
         }
         judged = _marks(catalogue, self._judged)
         parts = [
-            self._values[had[id(night)]] if id(night) in had else likeness(night.like, judged)
-            for night in catalogue.nights
+            self._values[had[id(night)]]
+            if id(night) in had
+            else self._likeness(catalogue.like.at(slice(begin, end)), judged)
+            for night, begin, end in zip(
+                catalogue.nights, catalogue.offsets[:-1], catalogue.offsets[1:], strict=True
+            )
         ]
         self._values = np.concatenate(parts) if parts else np.zeros(0, np.float32)
         self._catalogue = catalogue
@@ -77,11 +83,14 @@ class Nearest:
             return
         like = self._catalogue.like
         self._judged = [flag for flag in self._judged if flag not in flags]
-        lost = likeness(like, _marks(self._catalogue, sorted(flags)))
+        lost = self._likeness(like, _marks(self._catalogue, sorted(flags)))
         touched = np.flatnonzero(lost >= self._values - _SAME)
         self._values = self._values.copy()
-        self._values[touched] = likeness(like.at(touched), _marks(self._catalogue, self._judged))
+        self._values[touched] = self._likeness(like.at(touched), _marks(self._catalogue, self._judged))
+
+    def _likeness(self, of: Marks, to: Marks) -> NDArray[np.float32]:
+        return likeness_to_nearest(of, to, self._bounds)
 
 
 def _marks(catalogue: Catalogue, flags: Sequence[str]) -> Marks:
-    return catalogue.like.at([catalogue.place[flag] for flag in flags])
+    return catalogue.like.at(np.array([catalogue.place[flag] for flag in flags], dtype=np.int64))

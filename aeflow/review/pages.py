@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from aeflow.numerics.likeness import ALIKE
 from aeflow.report.flag_cards import bars, more_channels, plotted_channels
 from aeflow.review.board import OPEN, STATES
 from aeflow.review.evidence import read_evidence
-from aeflow.review.likeness import LIKE, likeness
+from aeflow.review.likeness import likeness_to_one
 from aeflow.review.selection import ALL, Selection, chosen_places, count_states, why_useful
 from aeflow.review.trends import by_entity, by_night, by_version, gathered, total
 from aeflow.store.verdicts import Word, words_that_hold
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from aeflow.numerics.likeness import Bounds
     from aeflow.review.board import Snapshot
     from aeflow.review.catalogue import Catalogue
     from aeflow.review.desk import Desk
@@ -163,10 +165,12 @@ def flag_after(
     return next((flag for flag in others if flag not in besides), None)
 
 
-def like_places(snapshot: Snapshot, place: int) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-    """All other flags of the same kind of evidence, the most like first, and how like they are."""
+def like_places(
+    snapshot: Snapshot, place: int, bounds: Bounds
+) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+    """All other flags that are somewhat like it, of any entity, the most like first, and how like they are."""
     catalogue = snapshot.catalogue
-    like = likeness(catalogue.like, catalogue.like.at([place]))
+    like = likeness_to_one(catalogue.like, place, bounds)
     like[place] = -1
     some = np.flatnonzero(like >= _LEAST_SIMILAR)
     # Of the same likeness the newest first.
@@ -175,10 +179,12 @@ def like_places(snapshot: Snapshot, place: int) -> tuple[NDArray[np.int64], NDAr
 
 
 def _likes(desk: Desk, snapshot: Snapshot, place: int) -> dict[str, Any]:
-    places, like = like_places(snapshot, place)
-    state = snapshot.state[places]
+    places, like = like_places(snapshot, place, desk.board.bounds)
+    state, entity = snapshot.state[places], snapshot.catalogue.like.entity
     reviewed = np.flatnonzero(state != 0)[:_SIMILAR]
-    group = np.flatnonzero((state == 0) & (like >= LIKE))
+    # Those that a verdict on this one bears on, were they of later nights: what is said of one may be said of all.
+    same = (like >= ALIKE) & (entity[places] == entity[place])
+    group = np.flatnonzero((state == 0) & same)
     return {
         "similar": lines_of(desk, snapshot, places[reviewed], like=like[reviewed]),
         "group": lines_of(desk, snapshot, places[group[:_MOST_LIKE]], like=like[group[:_MOST_LIKE]]),

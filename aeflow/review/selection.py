@@ -12,6 +12,7 @@ from urllib.parse import urlencode
 
 import numpy as np
 
+from aeflow.numerics.likeness import ALIKE
 from aeflow.review.board import OPEN, STATES
 
 if TYPE_CHECKING:
@@ -108,7 +109,7 @@ def why_useful(board: Board, snapshot: Snapshot, places: NDArray[np.int64]) -> l
     likest = board.nearest_judged(snapshot)[places]
     words = []
     for above, like in zip((severity - _CUT).tolist(), likest.tolist(), strict=True):
-        near, strange = abs(above) <= _NEAR / 2, like < 0.5
+        near, strange = abs(above) <= _NEAR / 2, like < ALIKE
         words.append(
             " and ".join(
                 part

@@ -61,7 +61,7 @@ def open_desk(
         kind=pipeline.kind,
         zone=pipeline.batch.time_zone,
         context_points=pipeline.report.context_points,
-        board=Board(paths, told=told),
+        board=Board(paths, rule=pipeline.review, told=told),
         access=Access(paths.review_access),
         sessions=Sessions(time.monotonic),
         door=Door(host, token_needed=require_token or host not in LOOPBACK, names=names),

@@ -21,7 +21,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from aeflow import schemas
-from aeflow.numerics.likeness import direction, overlap
+from aeflow.numerics.likeness import ALIKE, Bounds, direction, likeness, overlap
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -117,6 +117,11 @@ def _decide(
     return precedents[nearest], how
 
 
+def bounds_of(rule: Review) -> Bounds:
+    """Up to where two flags show the same thing."""
+    return Bounds(rule.reach, rule.least_agreement, rule.least_overlap)
+
+
 def _likeness(
     flag: dict[str, Any], precedents: list[Precedent], rule: Review, channels: tuple[str, ...]
 ) -> _Likeness:
@@ -124,11 +129,13 @@ def _likeness(
     apart = np.stack([p.signature for p in precedents]).astype(np.float64) - signature
     distance = np.sqrt(np.square(apart).sum(axis=1))
     agreement = np.stack([p.direction for p in precedents]) @ direction_of(flag, channels)
-    alike = (distance <= rule.reach) & (agreement >= rule.least_agreement)
-    box = worst_box(flag)
-    if box is not None:
-        alike &= np.array([p.box is None or overlap(box, p.box) >= rule.least_overlap for p in precedents])
+    regions = overlap(_as_numbers(worst_box(flag)), np.stack([_as_numbers(p.box) for p in precedents]))
+    alike = likeness(bounds_of(rule), agreement, distance, regions) >= ALIKE
     return _Likeness(distance, agreement, alike)
+
+
+def _as_numbers(box: Box | None) -> NDArray[np.float64]:
+    return np.full(4, np.nan) if box is None else np.array(box, dtype=np.float64)
 
 
 def direction_of(flag: dict[str, Any], channels: tuple[str, ...]) -> NDArray[np.float64]:

@@ -4,7 +4,15 @@ import numpy as np
 import pytest
 
 from aeflow.exceptions import InputError
-from aeflow.numerics.likeness import SIGNATURE_SIZE, direction, fit_code_space, overlap
+from aeflow.numerics.likeness import (
+    ALIKE,
+    SIGNATURE_SIZE,
+    Bounds,
+    direction,
+    fit_code_space,
+    likeness,
+    overlap,
+)
 
 
 def normal_codes(size, seed=0, items=300):
@@ -66,4 +74,27 @@ def test_the_cosine_of_directions_weighs_channels_by_their_shares_and_knows_up_f
     [((0, 0, 10, 10), 1), ((5, 0, 10, 10), 0.5), ((2, 2, 4, 4), 1), ((10, 0, 4, 4), 0), ((0, 0, 0, 0), 0)],
 )
 def test_overlap_is_the_share_of_the_smaller_box(other, share):
-    assert overlap((0, 0, 10, 10), other) == overlap(other, (0, 0, 10, 10)) == share
+    one, other = np.array([0.0, 0, 10, 10]), np.array(other, dtype=float)
+    assert overlap(one, other) == overlap(other, one) == share
+
+
+def test_overlap_of_what_has_no_box_is_not_known():
+    pairs = overlap(np.full((2, 1, 4), np.nan), np.zeros((1, 3, 4)))
+    assert pairs.shape == (2, 3)
+    assert np.isnan(pairs).all()
+
+
+@pytest.mark.parametrize("bounds", [Bounds(1, 0.8, 0.5), Bounds(2.5, 0, 0), Bounds(0.3, 1, 1)])
+def test_likeness_is_half_at_each_bound_and_never_rises_as_flags_differ_more(bounds):
+    at = np.array([bounds.least_agreement]), np.array([bounds.reach]), np.array([bounds.least_overlap])
+    assert likeness(bounds, *at) >= ALIKE
+    best = (np.array([1.0]), np.array([0.0]), np.array([1.0]))
+    steps = np.linspace(0, 1, 101)
+    for number, values in enumerate((2 * steps - 1, 5 * bounds.reach * (1 - steps), steps)):
+        told = likeness(bounds, *(values if k == number else one for k, one in enumerate(best)))
+        assert (np.diff(told) >= 0).all()
+        past = values > at[number] if number == 1 else values < at[number]
+        assert (told[past] < ALIKE).all()
+        assert (told[~past] >= ALIKE).all()
+    nothing = np.array([np.nan])
+    assert likeness(bounds, np.array([1.0]), nothing, nothing) >= ALIKE

@@ -294,6 +294,22 @@ def test_how_the_detector_is_retrained_does_not_change_the_page(series, monkeypa
     assert not {field.name for field in fields(PageOptions)} & {"retraining", "schedule", "notify"}
 
 
+def test_a_flood_of_points_in_few_events_is_told_beside_the_promise_that_it_breaks(series):
+    moved = (Moved(expected_share=0.1, came_share=0.5, p_value=1e-9),)
+    promise = make_promise("false_flags_per_batch", 1, kept=False, moved=moved, flags_by_chance=(0, 99))
+    folder, rows = series
+    shown = page(folder, rows, promise=promise)
+    summary = read_summary(folder)
+    told = (
+        f"no more events than by chance, but {summary.flagged_rows} points of {summary.scored:,} are in them"
+    )
+    assert told in shown.html
+    many = make_promise("false_flags_per_batch", 1, kept=False, moved=moved, flags_by_chance=(0, 0))
+    assert "no more events than by chance" not in page(folder, rows, promise=many).html
+    kept = make_promise("false_flags_per_batch", 1, kept=True, flags_by_chance=(0, 99))
+    assert "no more events than by chance" not in page(folder, rows, promise=kept).html
+
+
 def test_a_promise_that_is_not_kept_is_told_above_the_flags(series):
     folder, rows = series
     moved = (Moved(expected_share=0.1, came_share=0.5, p_value=1e-6),)

@@ -3,22 +3,26 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from aeflow.config import Review
 from aeflow.review.catalogue import read_catalogue
-from aeflow.review.likeness import likeness
+from aeflow.review.likeness import likeness_to_nearest
 from aeflow.review.nearest import Nearest
+from aeflow.scoring.suppression import bounds_of
 from aeflow.store.paths import Paths
 from benchmarks.review_store import write_night
 from tests.unit.review.conftest import WHAT
 
+BOUNDS = bounds_of(Review())
+
 
 def anew(catalogue, judged):
     like = catalogue.like
-    return likeness(like, like.at([catalogue.place[flag] for flag in judged]))
+    return likeness_to_nearest(like, like.at(np.array([catalogue.place[flag] for flag in judged])), BOUNDS)
 
 
 def test_what_is_kept_up_to_date_is_what_is_computed_anew(tmp_path):
     paths = Paths(tmp_path, "pumps")
-    nearest, random, judged = Nearest(), np.random.default_rng(3), []
+    nearest, random, judged = Nearest(BOUNDS), np.random.default_rng(3), []
     catalogue = read_catalogue(paths)
     for night in range(4):
         write_night(paths, WHAT, night)
@@ -39,7 +43,7 @@ def test_a_judged_flag_that_a_newer_report_no_longer_has_bears_on_nothing(tmp_pa
         write_night(paths, WHAT, night)
     both = read_catalogue(paths)
     judged = [both.flag_ids[0], both.flag_ids[13]]
-    nearest = Nearest()
+    nearest = Nearest(BOUNDS)
     nearest.to_judged(both, judged)
     moved = tmp_path / "moved"
     paths.report("2024-01-01").rename(moved)

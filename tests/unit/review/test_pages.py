@@ -136,7 +136,7 @@ def test_a_flag_shows_its_evidence_and_what_is_like_it(opened):
     snapshot = opened.board.now()
     place = 7
     night, row = snapshot.catalogue.within(place)
-    likest, like = like_places(snapshot, place)
+    likest, like = like_places(snapshot, place, opened.board.bounds)
     assert place not in likest
     assert (np.diff(like) <= 0).all()
     snapshot = speak(opened, int(likest[0]), Word.FALSE, note="valve")

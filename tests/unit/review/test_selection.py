@@ -7,6 +7,7 @@ import pytest
 
 from aeflow.review.board import Board
 from aeflow.review.catalogue import read_catalogue
+from aeflow.review.likeness import likeness_to_one
 from aeflow.review.selection import (
     Selection,
     chosen_places,
@@ -86,7 +87,7 @@ def test_what_is_near_the_cut_or_unlike_anything_reviewed_is_most_useful(board):
     speak(board, severest)
     snapshot = board.now()
     told = usefulness(board, snapshot)
-    like = snapshot.catalogue.like.evidence @ snapshot.catalogue.like.evidence[severest]
+    like = likeness_to_one(snapshot.catalogue.like, severest, board.bounds)
     unlike = int(np.argmin(like))
     assert told[unlike] > 0.9
     assert "unlike anything reviewed" in why_useful(board, snapshot, np.array([unlike]))[0]

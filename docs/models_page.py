@@ -17,11 +17,11 @@ WHEN = {
     "conv2d": "The default for images where the weights for padim are not installed: few weights for large ones, what is normal may move, and error maps show where it differs.",
     "resnet": "As conv2d at twice the cost, and a little ahead of it on digits.",
     "feature": "Photographs with defects of texture: scratches, stains, missing parts. For drawings, whose texture tells nothing, less.",
-    "padim": "The default for images: that always show the same part in the same place, few or many: of all families here it finds the most on digits, clothes and surfaces, fitted in one pass. It tells where something is wrong; what was expected it shows only roughly. The figures below are of its first form, with two maps in place of seven; see [detection.md](detection.md).",
+    "padim": "The default for images that always show the same part in the same place, few or many: of all families here it finds the most on digits, clothes and surfaces, fitted in one pass. It tells where something is wrong; what was expected it shows only roughly.",
     "lstm": "Windows of some tens of points whose order matters; task prediction where the next points matter most.",
-    "conv1d": "Long windows, which it sees whole: on heartbeats it finds more than an LSTM, and as much with every seed.",
+    "conv1d": "Long windows, which it sees whole: on heartbeats it finds more than an LSTM, and nearly as much with every seed.",
     "attention": "Windows in which far points depend on each other, if several times the cost of the others is no matter.",
-    "autoregression": "Several channels that hang together, in windows of a few points: fitted in a second, and with `scoring.distance: mahalanobis` and smoothing it found more in a plant than any network tried.",
+    "autoregression": "Several channels that hang together, in windows of a few points: fitted in a second, and with `scoring.distance: mahalanobis` and smoothing it found more in a plant than any network tried. Not for single heartbeats, whose shape as a whole tells more than the next point.",
     "pca": "First of all, and as the yardstick: fitted in a second, and what does not beat it is not worth its cost.",
 }
 

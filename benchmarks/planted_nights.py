@@ -19,7 +19,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 NIGHTS = 6
-_SMD = "machine-1-6"
+LOOKED_AT = "machine-1-6"
+"""The machine of SMD on which the rules of the decision were made; any other is a check of them."""
+WATER = "water"
 
 
 @dataclass(frozen=True)
@@ -60,22 +62,28 @@ class Scenario:
     plant: Callable[[Machine], NDArray[np.float64]]
 
 
-def load_machine() -> Machine:
-    """A machine of SMD where it is at hand, else the water flow of river."""
-    train = SHARED_DATA / "smd" / "train" / f"{_SMD}.txt.gz"
-    return _smd() if train.exists() else water_machine()
+def load_machine(name: str = LOOKED_AT) -> Machine:
+    """A machine of SMD; the water flow of river by that name, and where the default machine is not at hand.
+
+    Raises:
+        FileNotFoundError: there is no other machine of that name.
+    """
+    train = SHARED_DATA / "smd" / "train" / f"{name}.txt.gz"
+    if name == WATER or (name == LOOKED_AT and not train.exists()):
+        return water_machine()
+    return _smd(name)
 
 
-def _smd() -> Machine:
+def _smd(name: str) -> Machine:
     """Ten days of history and six nights, a reading a minute; its nights are the days in an order drawn once, so that all days of
     the one real trace are alike to the two, and nothing has changed where nothing was planted."""
 
     def read(part: str) -> NDArray[np.float64]:
-        with gzip.open(SHARED_DATA / "smd" / part / f"{_SMD}.txt.gz", "rt") as file:
+        with gzip.open(SHARED_DATA / "smd" / part / f"{name}.txt.gz", "rt") as file:
             return np.loadtxt(file, delimiter=",")
 
     rows = read("train")
-    label = np.loadtxt(SHARED_DATA / "smd" / "test_label" / f"{_SMD}.txt") == 1
+    label = np.loadtxt(SHARED_DATA / "smd" / "test_label" / f"{name}.txt") == 1
     day = 1440
     days = rows[: len(rows) // day * day].reshape(-1, day, rows.shape[1])
     order = np.random.default_rng(0).permutation(len(days))

@@ -22,7 +22,7 @@ import numpy as np
 import yaml
 from PIL import Image
 
-from benchmarks.planted_nights import NIGHTS, SERIES, Machine, load_machine
+from benchmarks.planted_nights import LOOKED_AT, NIGHTS, SERIES, WATER, Machine, load_machine
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -53,10 +53,16 @@ def main() -> int:
     """Run the scenarios that are asked for, or all; the exit code is the number of wrong decisions."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("names", nargs="*", help=f"of {', '.join(names())}; default: all")
+    parser.add_argument(
+        "--machine",
+        default=LOOKED_AT,
+        help=f"a machine of SMD, or {WATER}; default: {LOOKED_AT}, on which the rules of the decision were made",
+    )
     parser.add_argument("--json", type=Path, help="write the outcomes there as well")
     given = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="aeflow-scenarios-") as folder:
-        ended = [run(name, Path(folder)) for name in given.names or names()]
+        machine = load_machine(given.machine)
+        ended = [run(name, Path(folder), machine) for name in given.names or names()]
     for one in ended:
         print(f"{'right' if one.right else 'WRONG'}  {one.scenario}: {one.decided} ({one.seconds:.0f} s)")
         for reason in one.reasons:

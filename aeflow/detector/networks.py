@@ -18,6 +18,7 @@ from aeflow.models.bank import NetworkBank
 from aeflow.models.catalog import CATALOG, build
 from aeflow.training.items import WindowItems
 from aeflow.training.loop import fit_network
+from aeflow.training.together import can_train_together, fit_together
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -132,7 +133,23 @@ def fit_networks(
         networks[number].eval()
         return result, len(train)
 
-    fitted = _fit_each(fit_one, len(plan), model, device)
+    # The last one, of all entities, has many times as many windows as any other.
+    few = networks[:-1]
+    fitted: list[tuple[TrainingResult, int]] = []
+    if can_train_together(few, config.training, device):
+        parts = [
+            [_items(flat, grid, ends[part], learns, window, whole=False) for learns in plan.learners[:-1]]
+            for part in (TRAIN, VALIDATION)
+        ]
+        together = fit_together(
+            few,
+            *parts,
+            training=config.training,
+            seed=config.seed,
+            progress=_named(progress, f"{len(few)} networks together"),
+        )
+        fitted = list(zip(together, map(len, parts[0]), strict=True))
+    fitted += _fit_each(fit_one, range(len(fitted), len(plan)), model, device)
     results, sizes = zip(*fitted, strict=True)
     if len(networks) == 1:
         return networks[0], results[0], None
@@ -141,13 +158,13 @@ def fit_networks(
     return NetworkBank(networks).eval(), together, plan.member
 
 
-def _fit_each(fit_one: Callable[[int], B], count: int, model: Model, device: torch.device) -> list[B]:
+def _fit_each(fit_one: Callable[[int], B], numbers: range, model: Model, device: torch.device) -> list[B]:
     """`fit_one` of each number, in order: side by side on the cores, one thread each, where a network is fitted
     in one go on a CPU. Those that are trained draw random numbers, and go one after another."""
-    if count == 1 or device.type != "cpu" or not CATALOG[model.family].closed_form:
-        return [fit_one(number) for number in range(count)]
+    if len(numbers) == 1 or device.type != "cpu" or not CATALOG[model.family].closed_form:
+        return [fit_one(number) for number in numbers]
     with one_thread_each() as workers:
-        return list(map_in_order(fit_one, range(count), workers=workers, ahead=2 * workers))
+        return list(map_in_order(fit_one, numbers, workers=workers, ahead=2 * workers))
 
 
 def _items(
@@ -170,11 +187,14 @@ def _items(
 def _numbered(
     progress: Callable[[Progress], None] | None, number: int, count: int
 ) -> Callable[[Progress], None] | None:
-    if progress is None or count == 1:
-        return progress
+    return progress if count == 1 else _named(progress, f"network {number + 1} of {count}")
+
+
+def _named(progress: Callable[[Progress], None] | None, stage: str) -> Callable[[Progress], None] | None:
+    if progress is None:
+        return None
 
     def tell(done: Progress) -> None:
-        stage = f"network {number + 1} of {count}"
         progress(replace(done, stage=f"{stage}, {done.stage}" if done.stage else stage))
 
     return tell

@@ -112,14 +112,11 @@ def fit_network(
     """
     precision = choose_precision(training.precision, device)
     begun = time.perf_counter()
-    for name, items in (("train", train), ("validation", validation)):
-        if len(items) == 0:
-            raise InputError(f"the {name} part holds no items", remedy="Give more history.")
-        check_items(items.take(torch.arange(1))[0], network.item_shape)
+    expect_items(train, validation, network.item_shape)
     if isinstance(network, ClosedForm):
         # MPS has no float64.
         exact = torch.device("cpu") if device.type == "mps" else device
-        network.to(exact).fit_closed_form(_InOrder(train.resident(exact), network.item_shape))
+        network.to(exact).fit_closed_form(InOrder(train.resident(exact), network.item_shape))
         network.to(device)
         rate = len(train) / (time.perf_counter() - begun)
         return TrainingResult(
@@ -197,12 +194,7 @@ class _Run:
     ) -> None:
         self.network, self.train, self.validation, self.training = network, train, validation, training
         self.device, self.precision = device, precision
-        self.optimizer = torch.optim.AdamW(
-            (p for p in network.parameters() if p.requires_grad),
-            lr=training.learning_rate,
-            weight_decay=training.weight_decay,
-            fused=True,
-        )
+        self.optimizer = make_optimizer(network, training)
         # Of their own: what is spoiled changes nothing of the order of items, nor of what a network draws.
         self.spoiling = torch.Generator(device)
         self.spoiling.manual_seed(seed)
@@ -255,27 +247,19 @@ class _Run:
             group["lr"] = learning_rate(self.training, len(self.history) + 1)
         self.network.train()
         self.network.begin_epoch(len(self.history) + 1)
-        sums = _Sums(self.device)
+        sums = LossSums(self.device)
         for x, observed in _batches(self.train, numbers, self.training.batch_size):
             self.optimizer.zero_grad(set_to_none=True)
             objective = self._objective(x, observed, self.precision, self.spoiling)
             objective.backward()  # type: ignore[no-untyped-call]
-            nn.utils.clip_grad_norm_(self.network.parameters(), _MAX_GRADIENT_NORM, foreach=True)
+            clip_gradients(self.network)
             self.optimizer.step()
             sums.add(objective.detach(), x, observed)
         train_loss = sums.mean()  # waits for the device
         seconds = time.perf_counter() - begun
         validation_loss = self._validation_loss()
         epoch = len(self.history) + 1
-        if not (isfinite(train_loss) and isfinite(validation_loss)):
-            for items in (self.train, self.validation):
-                for x, _ in _InOrder(items):
-                    check_items(x, self.network.item_shape)
-            raise InputError(
-                f"the loss is no longer finite in epoch {epoch} (training {train_loss}, validation {validation_loss})",
-                where="training",
-                remedy="Try a smaller training.learning_rate, or precision: float32.",
-            )
+        expect_finite(epoch, train_loss, validation_loss, self.train, self.validation)
         self.history.append(EpochRecord(epoch, train_loss, validation_loss, seconds))
         if validation_loss < self.best:
             self.best, self.best_epoch, self.best_weights = validation_loss, epoch, _copy(self.network)
@@ -298,9 +282,9 @@ class _Run:
         self.network.eval()
         spoiling = torch.Generator(self.device)
         spoiling.manual_seed(self.seed)
-        sums = _Sums(self.device)
+        sums = LossSums(self.device)
         with torch.inference_mode():
-            for x, observed in _InOrder(self.validation):
+            for x, observed in InOrder(self.validation):
                 sums.add(self._objective(x, observed, torch.float32, spoiling), x, observed)
         return sums.mean()
 
@@ -338,6 +322,58 @@ class _Run:
         self.best, self.best_epoch = saved.facts["best"], saved.facts["best_epoch"]
 
 
+def expect_items(train: TrainingItems, validation: TrainingItems, item_shape: tuple[int, ...]) -> None:
+    """Refuse parts that hold nothing, or not what a network takes.
+
+    Raises:
+        InputError: says which part.
+    """
+    for name, items in (("train", train), ("validation", validation)):
+        if len(items) == 0:
+            raise InputError(f"the {name} part holds no items", remedy="Give more history.")
+        check_items(items.take(torch.arange(1))[0], item_shape)
+
+
+def expect_finite(
+    epoch: int,
+    train_loss: float,
+    validation_loss: float,
+    train: TrainingItems,
+    validation: TrainingItems,
+) -> None:
+    """Refuse to go on once a loss is no number.
+
+    Raises:
+        InputError: names the items where they are the cause, else the learning rate.
+    """
+    if isfinite(train_loss) and isfinite(validation_loss):
+        return
+    for items in (train, validation):
+        shape = tuple(items.take(torch.arange(1))[0].shape[1:])
+        for x, _ in InOrder(items):
+            check_items(x, shape)
+    raise InputError(
+        f"the loss is no longer finite in epoch {epoch} (training {train_loss}, validation {validation_loss})",
+        where="training",
+        remedy="Try a smaller training.learning_rate, or precision: float32.",
+    )
+
+
+def make_optimizer(network: nn.Module, training: Training) -> torch.optim.Optimizer:
+    """What makes the steps. Loshchilov and Hutter, "Decoupled weight decay regularization", 2019."""
+    return torch.optim.AdamW(
+        (p for p in network.parameters() if p.requires_grad),
+        lr=training.learning_rate,
+        weight_decay=training.weight_decay,
+        fused=True,
+    )
+
+
+def clip_gradients(network: nn.Module) -> None:
+    """Make them no longer, all together, than a step may be."""
+    nn.utils.clip_grad_norm_(network.parameters(), _MAX_GRADIENT_NORM, foreach=True)
+
+
 def learning_rate(training: Training, epoch: int) -> float:
     """The step size in epoch 1, 2, ...; cosine: Loshchilov and Hutter, "SGDR", 2017, without restarts."""
     if training.schedule == "constant":
@@ -349,7 +385,7 @@ def _counted(weight: Tensor, observed: Tensor | None) -> Tensor:
     return weight if observed is None else weight * observed
 
 
-class _Sums:
+class LossSums:
     """The mean loss per observed value of many batches, summed on the device so that none is waited for."""
 
     def __init__(self, device: torch.device) -> None:
@@ -369,13 +405,14 @@ class _Sums:
         return float(self._loss / self._values.clamp_min(1))
 
 
-class _InOrder:
+class InOrder:
     """All items in their order, batch by batch, as often as they are asked for."""
 
     def __init__(self, items: TrainingItems, checked_shape: tuple[int, ...] | None = None) -> None:
         self._items, self._checked_shape = items, checked_shape
 
     def __iter__(self) -> Iterator[tuple[Tensor, Tensor | None]]:
+        """Items `(B, *item_shape)` and what was observed of them."""
         values = self._items.take(torch.arange(1))[0].numel()
         size = max(1, min(_ORDERED_BATCH, _ORDERED_VALUES // values))
         for x, observed in _batches(self._items, torch.arange(len(self._items)), size):

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from benchmarks import detection_images, detection_series
+from benchmarks import detection_beats, detection_images, detection_series
 from benchmarks.cells import measure_all
 from benchmarks.goals import judged
 
@@ -40,6 +40,7 @@ _SEEDS, _WORKERS = 3, 2
 
 PARTS: dict[str, ModuleType] = {
     "series": detection_series,
+    "beats": detection_beats,
     "images": detection_images,
 }
 

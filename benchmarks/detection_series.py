@@ -50,6 +50,7 @@ _PLAIN_SCORES = {
     "points": "last",
     "distance": "channels",
     "smooth_points": 1,
+    "point_weight": 0.0,
     "baseline_points": 0,
     "baseline_quantile": 0.5,
 }

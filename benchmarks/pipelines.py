@@ -72,8 +72,10 @@ def shipped(name: str, *, seed: int, **sections: Mapping[str, Any]) -> dict[str,
 
 
 def without_comments(pipeline: Mapping[str, Any]) -> str:
-    """A pipeline as one line of text: what decides a cell's figures."""
-    return json.dumps({k: v for k, v in pipeline.items() if k != "seed"}, sort_keys=True, default=str)
+    """A pipeline as one line of text: what decides a cell's figures, wherever this checkout lies."""
+    source = {key: value for key, value in pipeline["source"].items() if key not in {"path", "root"}}
+    kept = {key: value for key, value in pipeline.items() if key != "seed"}
+    return json.dumps(kept | {"source": source}, sort_keys=True, default=str)
 
 
 def labels_where(labels: Path, column: str, wanted: Callable[[str], bool], out: Path) -> Path:

@@ -110,6 +110,7 @@ _VARIANTS = (
     _series("conv1d", "conv1d", code_size=_CODE),
     _series("attention", "attention", code_size=_CODE),
     _series("autoregression", "autoregression"),
+    _series("kernel regression", "kernel_regression"),
 )
 
 

@@ -22,6 +22,7 @@ WHEN = {
     "conv1d": "Long windows, which it sees whole: on heartbeats it finds more than an LSTM, and nearly as much with every seed.",
     "attention": "Windows in which far points depend on each other, if several times the cost of the others is no matter.",
     "autoregression": "Several channels that hang together, in windows of a few points: fitted in a second, and with `scoring.distance: mahalanobis` and smoothing it found more in a plant than any network tried. Not for single heartbeats, whose shape as a whole tells more than the next point.",
+    "kernel_regression": "One channel, whose windows are held against those seen so far, and rows that are items by themselves, such as heartbeats: nothing is trained, and what was expected is what has been seen. Each score costs as much as the windows that are kept.",
     "pca": "First of all, and as the yardstick: fitted in a second, and what does not beat it is not worth its cost.",
 }
 

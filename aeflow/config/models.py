@@ -247,6 +247,18 @@ class Autoregression(Section):
     """How much the coefficients are held back: as much as so many windows without any relation would."""
 
 
+class KernelRegression(Section):
+    """Auto-associative kernel regression: a window from the training windows nearest to it."""
+
+    kinds: ClassVar[tuple[Kind, ...]] = ("series",)
+
+    family: Literal["kernel_regression"] = "kernel_regression"
+    max_windows: int = Field(default=4_000, ge=2)
+    """Training windows that are kept at most, evenly spread over all; scoring costs as much as they are."""
+    bandwidth: float = Field(default=0.25, gt=0)
+    """How far a window looks for others, in units of the median distance of a kept window to the next one."""
+
+
 class Pca(Section):
     """Principal components with residual (Q) and latent (T2) statistics: the linear baseline."""
 
@@ -260,7 +272,18 @@ class Pca(Section):
 
 
 Model = Annotated[
-    Dense | Stacked | Conv2d | Resnet | Feature | Padim | Lstm | Conv1d | Attention | Autoregression | Pca,
+    Dense
+    | Stacked
+    | Conv2d
+    | Resnet
+    | Feature
+    | Padim
+    | Lstm
+    | Conv1d
+    | Attention
+    | Autoregression
+    | KernelRegression
+    | Pca,
     Field(discriminator="family"),
 ]
 

@@ -27,7 +27,7 @@ from aeflow.config.stages import (
     Training,
 )
 
-_OF_SERIES = ("points", "distance", "smooth_points", "baseline_points", "baseline_quantile")
+_OF_SERIES = ("points", "distance", "smooth_points", "point_weight", "baseline_points", "baseline_quantile")
 """Keys of `scoring` that say nothing of images."""
 _SERIES_ERRORS: tuple[ErrorKind, ...] = ("mse", "mae", "huber")
 

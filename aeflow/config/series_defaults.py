@@ -1,9 +1,13 @@
 """Family, window and scores of a series pipeline, from what was seen of its data; never from labels.
 
 Several channels: each is foretold from all of them at the two points before (`autoregression`), and what errs
-otherwise than channels usually err together counts. One channel: the shape of a window against the shapes seen
-so far (`pca`, errors of the whole window). Both are linear: on public data no network that was tried found
-more, at a hundred times the cost; docs/detection.md has the figures.
+otherwise than channels usually err together counts. One channel: the shape of a window against those seen so far
+that are most like it (`kernel_regression`, errors of the whole window). Rows that are items by themselves: each against
+those most like it. No network that was tried on public data found more; docs/detection.md has the figures.
+
+Smoothing: faults last, and the mean of the last scores tells them from noise. Where the history is long enough that
+scores need no moving baseline, a point's own score counts beside the mean, so that faults of a few rows are found
+too; where scores are held against a past that wanders, it would bring the noise back.
 
 Window of one channel: the first of minute, hour, day and week that holds 24 to 168 points (a cycle that the
 reader of a report thinks in, long enough to have a shape); else 96 points; never more than an eighth of an
@@ -15,7 +19,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from aeflow.config.models import Autoregression, Lstm, Pca
+from aeflow.config.models import Autoregression, KernelRegression, Lstm
 from aeflow.config.stages import Scoring, SeriesPrepare
 
 if TYPE_CHECKING:
@@ -28,6 +32,7 @@ _CYCLES = {"minute": 60, "hour": 3_600, "day": 86_400, "week": 604_800}
 _FEWEST_POINTS, _MOST_POINTS, _NO_CYCLE_POINTS = 24, 168, 96
 _FORETOLD_FROM = 2
 _SMOOTH_POINTS = 20
+_POINT_WEIGHT = 0.33
 _LONG_HISTORY_ROWS = 4_000  # so long a one shows by itself how scores wander
 _PAST_OF_HISTORY = 1.5
 _FEWEST_BASELINE_POINTS, _MOST_BASELINE_POINTS = 96, 1_504
@@ -43,6 +48,11 @@ class SeriesChoice:
     scoring: Scoring
     reasons: dict[str, str] = field(default_factory=dict)
 
+    @property
+    def keeps_windows(self) -> bool:
+        """The model chooses among the training windows by itself: none is to be left out before."""
+        return isinstance(self.model, KernelRegression)
+
 
 def choose_series(
     channels: int,
@@ -52,6 +62,8 @@ def choose_series(
     cadence_seconds: float | None,
     timed: bool,
     by_period: bool,
+    items: bool = False,
+    of_one_quantity: bool = False,
 ) -> SeriesChoice:
     """What a pipeline begins with.
 
@@ -62,8 +74,12 @@ def choose_series(
         cadence_seconds: step of the grid; None where entities differ.
         timed: whether rows carry a time; else the cadence is a guess.
         by_period: batches follow each other in time, so that what is looked back to is read again with each.
+        items: rows do not follow from each other; each is an item by itself.
+        of_one_quantity: with items: the channels are its readings, one after the other.
     """
     reasons: dict[str, str] = {}
+    if items:
+        return _choose_items(reasons, of_one_quantity=of_one_quantity)
     smooth = max(1, min(_SMOOTH_POINTS, train_rows // 8))
     baseline = _baseline_points(history_rows, cadence_seconds if by_period else None, reasons)
     if channels > 1:
@@ -79,16 +95,21 @@ def choose_series(
         reasons["scoring.smooth_points"] = (
             "Faults last: the mean of the last scores tells them from noise. 1 to find single odd points."
         )
+        weight = 0.0 if baseline or smooth == 1 else _POINT_WEIGHT
+        if weight:
+            reasons["scoring.point_weight"] = "Faults of a few rows are found too."
         return SeriesChoice(
             SeriesPrepare(window_points=_FORETOLD_FROM + 1, scale="deviation"),
             Autoregression(),
-            Scoring(distance="mahalanobis", smooth_points=smooth, baseline_points=baseline),
+            Scoring(
+                distance="mahalanobis", smooth_points=smooth, point_weight=weight, baseline_points=baseline
+            ),
             reasons,
         )
     window, why = choose_window(cadence_seconds if timed else None, train_rows)
     reasons["prepare.window_points"] = f"{why[0].upper()}{why[1:]}."
     reasons["model.family"] = (
-        "One channel: shapes of windows are held against the shapes seen so far. A linear model: on public "
+        "One channel: the shape of a window is held against those seen so far that are most like it. On public "
         "series no network that was tried found more (docs/detection.md)."
     )
     reasons["scoring.points"] = "An odd shape is found as a whole, not by its last point."
@@ -96,10 +117,25 @@ def choose_series(
         reasons["scoring.baseline_quantile"] = "Among scores that leap, large ones are usual too."
     return SeriesChoice(
         SeriesPrepare(window_points=window, scale="deviation"),
-        Pca(),
+        KernelRegression(),
         Scoring(points="window", baseline_points=baseline, baseline_quantile=0.9 if baseline else 0.5),
         reasons,
     )
+
+
+def _choose_items(reasons: dict[str, str], *, of_one_quantity: bool) -> SeriesChoice:
+    reasons["prepare.window_points"] = (
+        "The rows carry no time and are no more like those before them than like any others: each is an item by "
+        "itself. IF THEY FOLLOW EACH OTHER ALL THE SAME, say 3 and family autoregression."
+    )
+    reasons["prepare.cadence_seconds"] = "The rows carry no time: they are numbered."
+    reasons["model.family"] = "Each item is held against those seen so far that are most like it."
+    if of_one_quantity:
+        reasons["prepare.scale"] = (
+            "The columns go over into each other: readings of one quantity, in one unit."
+        )
+    prepare = SeriesPrepare(window_points=1, scale="common" if of_one_quantity else "deviation")
+    return SeriesChoice(prepare, KernelRegression(), Scoring(), reasons)
 
 
 def choose_window(cadence_seconds: float | None, train_rows: int) -> tuple[int, str]:

@@ -74,12 +74,13 @@ class SeriesPrepare(Section):
     max_gap_points: int = Field(default=5, ge=0)
     """Up to this many missing grid points are bridged by the last value, marked as not observed;
     a longer gap ends the segment, and no window crosses it."""
-    window_points: int = Field(default=32, ge=2, le=4096)
+    window_points: int = Field(default=32, ge=1, le=4096)
     """Points that the network sees at once; the last of them is scored."""
-    scale: Literal["robust", "deviation"] = "robust"
+    scale: Literal["robust", "deviation", "common"] = "robust"
     """What each channel of an entity is divided by. robust: its interquartile range, which outliers in the
     history do not move; deviation: its standard deviation, which does justice to a channel that stands still
-    most of the time and moves at others."""
+    most of the time and moves at others; common: the standard deviation of all channels together, for channels
+    that are readings of one quantity, such as the points of a heartbeat, and count in its unit."""
     train_stride_points: int = Field(default=1, ge=1)
     """Every how many points a training window begins. Scoring always takes every point."""
 
@@ -130,6 +131,9 @@ class Scoring(Section):
     smooth_points: int = Field(default=1, ge=1, le=1000)
     """Series: a score is the mean of those of the last so many grid points, its own among them: noise is
     averaged out, and a fault that lasts stands out. 1: none."""
+    point_weight: float = Field(default=0.0, ge=0, lt=1)
+    """Series, with smooth_points: what the point's own score weighs beside that mean, of which the geometric
+    mean is taken: a fault of a few points, which the mean alone spreads out, is found beside those that last."""
     baseline_points: int = Field(default=0, ge=0, le=100_000)
     """Series: scores are divided by the level they had at so many grid points before, for entities whose
     usual scores wander; as far as that past is missing, by the level of the history. So many points are
@@ -142,6 +146,9 @@ class Scoring(Section):
     def _options_fit_together(self) -> Self:
         if 0 < self.baseline_points < _FEWEST_BASELINE_POINTS:
             msg = f"scoring.baseline_points must be 0 or at least {_FEWEST_BASELINE_POINTS}, not {self.baseline_points}"
+            raise ValueError(msg)
+        if self.point_weight and self.smooth_points == 1:
+            msg = "scoring.point_weight is what a point weighs beside the mean over smooth_points: give 2 or more"
             raise ValueError(msg)
         if self.points == "window" and self.distance == "mahalanobis":
             msg = "scoring.distance mahalanobis is of a window's last point: set scoring.points to last"

@@ -26,13 +26,14 @@ from aeflow.detector.series_scores import (
     network_input,
     point_scores,
     residuals,
+    smoothed,
 )
 from aeflow.exceptions import DetectorError
 from aeflow.models.catalog import build
 from aeflow.numerics.calibration import Calibration, fit_calibration
-from aeflow.numerics.reconstruction_error import fit_spread, limited_ratio
-from aeflow.numerics.scaling import RobustScale, fit_deviation_scale, fit_robust_scale
-from aeflow.numerics.trailing import fit_usual_level, look_back_points, trailing_mean
+from aeflow.numerics.reconstruction_error import common_spread, fit_spread, limited_ratio
+from aeflow.numerics.scaling import RobustScale, fit_common_scale, fit_deviation_scale, fit_robust_scale
+from aeflow.numerics.trailing import fit_usual_level, look_back_points
 from aeflow.numerics.whitening import fit_whitening
 
 if TYPE_CHECKING:
@@ -48,6 +49,7 @@ if TYPE_CHECKING:
 # With fewer calibration scores of its own an entity's tail is a guess; it shares the pooled one.
 _OWN_CALIBRATION = 500
 _SAMPLES = 3
+_SCALES = {"robust": fit_robust_scale, "deviation": fit_deviation_scale, "common": fit_common_scale}
 
 
 @dataclass(frozen=True)
@@ -154,7 +156,7 @@ def _fit_scale(config: PipelineConfig, history: SeriesHistory) -> RobustScale:
     """The scale of the part that trains."""
     assert isinstance(config.prepare, SeriesPrepare)
     grid, in_train = history.grid, history.part == TRAIN
-    fit = fit_robust_scale if config.prepare.scale == "robust" else fit_deviation_scale
+    fit = _SCALES[config.prepare.scale]
     known = np.where(grid.observed & in_train[:, None], grid.values, np.nan)
     groups = Groups.of(config.entities, grid.entities)
 
@@ -200,12 +202,15 @@ def _fit_normal(
     of_those = found.residual[held_out], found.observed[held_out], entity[held_out]
     groups = Groups.of(config.entities, grid.entities)
     spread = groups.fit(fit_spread, of_those[:2], of_those[2])
+    assert isinstance(config.prepare, SeriesPrepare)
+    if config.prepare.scale == "common":
+        spread = common_spread(spread, len(config.channels))
     whitening = None
     if scoring.distance == "mahalanobis":
         in_spreads = limited_ratio(of_those[0], spread[of_those[2]])
         whitening = groups.fit(fit_whitening, (in_spreads, of_those[1]), of_those[2])
-    score, _ = point_scores(found, spread, whitening, entity)
-    score = trailing_mean(score, entity, slot, scoring.smooth_points)
+    score, parts = point_scores(found, spread, whitening, entity)
+    score, _ = smoothed(scoring, score, parts[:, :0], entity, slot)
     usual = np.ones(len(spread), dtype=np.float32)
     if scoring.baseline_points:
         level = partial(fit_usual_level, quantile=scoring.baseline_quantile)

@@ -19,7 +19,7 @@ from aeflow.detector.side_by_side import map_portions
 from aeflow.models.errors import error_map
 from aeflow.numerics.expected_band import tolerance
 from aeflow.numerics.reconstruction_error import limited_ratio, series_scores
-from aeflow.numerics.trailing import moving_baseline, trailing_mean
+from aeflow.numerics.trailing import at_two_scales, moving_baseline, trailing_mean
 from aeflow.numerics.whitening import whiten
 
 if TYPE_CHECKING:
@@ -305,11 +305,15 @@ def smoothed(
     entity: NDArray[np.integer[Any]],
     slot: NDArray[np.int64],
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Scores and contributions, averaged over the last grid points of their entity."""
+    """Scores `(N,)` and contributions `(N, K)`, averaged over the last grid points of their entity, with what the
+    points themselves weigh beside that."""
     if scoring.smooth_points == 1:
         return score, contributions
     together = trailing_mean(np.column_stack([score, contributions]), entity, slot, scoring.smooth_points)
-    return together[:, 0], together[:, 1:]
+    mean, parts = together[:, 0], together[:, 1:]
+    if not scoring.point_weight:
+        return mean, parts
+    return at_two_scales(score, contributions, mean, parts, scoring.point_weight)
 
 
 def level_before(

@@ -16,6 +16,7 @@ from aeflow.models.conv1d import Conv1dAutoencoder
 from aeflow.models.conv2d import Conv2dAutoencoder
 from aeflow.models.dense import DenseAutoencoder
 from aeflow.models.feature import FeatureAutoencoder
+from aeflow.models.kernel_regression import KernelRegression
 from aeflow.models.lstm import LstmAutoencoder
 from aeflow.models.padim import Padim
 from aeflow.models.pca import Pca
@@ -52,6 +53,7 @@ CATALOG: dict[str, Family] = {
     "conv1d": Family(config.Conv1d, Conv1dAutoencoder),
     "attention": Family(config.Attention, AttentionAutoencoder),
     "autoregression": Family(config.Autoregression, Autoregression),
+    "kernel_regression": Family(config.KernelRegression, KernelRegression),
     "pca": Family(config.Pca, Pca),
 }
 

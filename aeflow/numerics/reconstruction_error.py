@@ -117,6 +117,15 @@ def fit_spread(
     return np.asarray(np.maximum(np.maximum(spread, pooled_share * spread[-1]), least), dtype=np.float32)
 
 
+def common_spread(spread: NDArray[np.float32], channels: int) -> NDArray[np.float32]:
+    """One spread for all the `channels` (C) of an entity and kind of views, `(E, G C)` as `fit_spread` gives them:
+    the root of the mean of their squares, in the place of each."""
+    expect_shape("spread", spread, (None, None))
+    kinds = spread.reshape(len(spread), -1, channels).astype(np.float64)
+    together = np.sqrt(np.mean(kinds**2, axis=2, keepdims=True))
+    return np.broadcast_to(together, kinds.shape).reshape(spread.shape).astype(np.float32)
+
+
 def smooth_error_map(error_map: NDArray[np.floating[Any]], smooth_px: int) -> NDArray[np.float32]:
     """Each band's error averaged over a square of `smooth_px` pixels, `(N, C, H, W)` float32.
 

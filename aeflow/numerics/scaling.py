@@ -114,6 +114,18 @@ def fit_deviation_scale(
     return _fit_scale(values, entity, n_entities, _mean_and_deviation)
 
 
+def fit_common_scale(
+    values: NDArray[np.floating[Any]], entity: NDArray[np.integer[Any]], n_entities: int
+) -> RobustScale:
+    """As `fit_deviation_scale`, but every channel of an entity in the root mean square of the deviations of all: for
+    channels of one unit, of which one that moves more is to count for more.
+
+    Raises:
+        InputError: as there.
+    """
+    return _fit_scale(values, entity, n_entities, _mean_and_common_deviation)
+
+
 def _fit_scale(
     values: NDArray[np.floating[Any]],
     entity: NDArray[np.integer[Any]],
@@ -183,6 +195,16 @@ def _mean_and_deviation(
     center = np.where(count > 0, around + mean, np.nan)
     still = np.maximum(np.finfo(np.float32).eps * np.abs(center), np.finfo(np.float32).tiny)
     return center, np.where(scale > still, scale, 0.0)
+
+
+def _mean_and_common_deviation(
+    values: NDArray[np.floating[Any]],
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """As `_mean_and_deviation`, with one deviation for all channels, of those that moved."""
+    center, scale = _mean_and_deviation(values)
+    moved = scale > 0
+    common = np.sqrt((scale[moved] ** 2).mean()) if moved.any() else 0.0
+    return center, np.full(scale.shape, common)
 
 
 def _quantile_of_sorted(

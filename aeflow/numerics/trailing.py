@@ -63,6 +63,38 @@ def trailing_mean(
     return np.asarray(mean, dtype=np.float32).reshape(values.shape)
 
 
+def at_two_scales(
+    point: NDArray[np.floating[Any]],
+    point_parts: NDArray[np.floating[Any]],
+    mean: NDArray[np.floating[Any]],
+    mean_parts: NDArray[np.floating[Any]],
+    point_weight: float,
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Scores of points and their means, fused: `point ** w * mean ** (1 - w)`.
+
+    The geometric mean asks for no common unit: a score of few values fluctuates more than its mean does, and an
+    arithmetic one would be that of the louder.
+
+    Args:
+        point: `(N,)` not negative; NaN counts as missing.
+        point_parts: `(N, K)` that sum to it.
+        mean: `(N,)` such as `trailing_mean` gives.
+        mean_parts: `(N, K)` that sum to it.
+        point_weight: w, 0..1.
+
+    Returns:
+        the fused scores `(N,)`, float32; and their parts `(N, K)`, float32: those of either scale by its weight.
+    """
+    scores = np.column_stack([point, mean]).astype(np.float64)
+    weights = np.array([point_weight, 1 - point_weight])
+    fused = np.prod(scores**weights, axis=1)
+    # Where nothing came of one scale, nothing comes of both.
+    share = weights * np.where(scores > 0, fused[:, np.newaxis] / np.where(scores > 0, scores, 1.0), 0.0)
+    parts = share[:, :1] * point_parts + share[:, 1:] * mean_parts
+    parts[np.isnan(fused)] = np.nan
+    return fused.astype(np.float32), parts.astype(np.float32)
+
+
 def moving_baseline(
     scores: NDArray[np.floating[Any]],
     entity: NDArray[np.integer[Any]],

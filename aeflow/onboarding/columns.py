@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import math
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
@@ -49,6 +50,10 @@ class Column:
     zero_or_one: bool
     counts_rows: bool
     """Whole numbers that grow by one from row to row."""
+    mean: float = math.nan
+    """Of a column of numbers."""
+    follows: float = math.nan
+    """How much a value is like that of the row before: autocorrelation, -1..1; NaN where nothing varies."""
     time_formats: tuple[str, ...] = ()
     """Of a column of times that are no ISO 8601 text: `source.time_format`; several if it is not clear."""
 
@@ -89,8 +94,17 @@ def look_at_column(name: str, cells: pa.Array, *, formats: bool = True, decimal:
         distinct=len(np.unique(given)) if values is not None else len(cells.unique()),
         zero_or_one=bool(given.size) and bool(np.isin(given, (0.0, 1.0)).all()),
         counts_rows=len(given) > 1 and bool((np.diff(given) == 1).all()),
+        mean=float(given.mean()) if given.size else math.nan,
+        follows=autocorrelation(given),
         time_formats=found,
     )
+
+
+def autocorrelation(values: np.ndarray) -> float:
+    """Of values (R,) at one step; NaN where nothing varies."""
+    apart = values - values.mean() if values.size else values
+    squares = float(apart @ apart)
+    return float(apart[1:] @ apart[:-1]) / squares if squares > 0 else math.nan
 
 
 def with_time_format(column: Column, cells: pa.Array, form: str, *, named: bool) -> Column:

@@ -189,11 +189,13 @@ def _for_series(profile: TableProfile | SqlProfile, name: str, relative: Callabl
         cadence_seconds=cadence,
         timed=readings.roles.time is not None,
         by_period=batch.by == "period",
+        items=readings.rows_are_items,
+        of_one_quantity=readings.columns_follow,
     )
     reasons |= choice.reasons
     window = choice.prepare.window_points
     windows = int(readings.rows * share * Split().train)
-    stride = max(1, min(window // 4, math.ceil(windows / _TRAIN_WINDOWS)))
+    stride = 1 if choice.keeps_windows else max(1, min(window // 4, math.ceil(windows / _TRAIN_WINDOWS)))
     if stride > 1:
         reasons["prepare.train_stride_points"] = (
             f"Of about {windows:,} overlapping windows, one in {stride} is trained on."

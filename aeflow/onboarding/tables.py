@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from dataclasses import dataclass, field
 from itertools import pairwise
@@ -30,7 +31,14 @@ from aeflow.data.readings import Cells, read_names, read_numbers
 from aeflow.data.tables import TableFile, find_files, read_cells
 from aeflow.data.time_formats import read_times_as
 from aeflow.exceptions import ConfigError, SourceError
-from aeflow.onboarding.columns import Column, Roles, assign_roles, look_at_column, with_time_format
+from aeflow.onboarding.columns import (
+    Column,
+    Roles,
+    assign_roles,
+    autocorrelation,
+    look_at_column,
+    with_time_format,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -44,6 +52,8 @@ _PARQUET = (".parquet", ".parq", ".pq")
 _PLACEHOLDER = "?"
 _RUNS = "whitespace"  # as `source.delimiter`: DuckDB's sniffer knows no runs of blanks
 _LOOKED_AT = 50  # rows, for that
+_FEWEST_ITEMS, _UNLIKE = 50, 0.3  # rows; what is read of machines every minute comes to .7 and more
+_FEWEST_READINGS, _ALIKE = 16, 0.7  # columns
 
 
 @dataclass(frozen=True)
@@ -78,6 +88,22 @@ class Readings:
         """The median step, if it is the same for all entities."""
         steps = {entity.step_seconds for entity in self.entities} - {None}
         return steps.pop() if len(steps) == 1 else None
+
+    @property
+    def rows_are_items(self) -> bool:
+        """The rows carry no time and are no more like those before them than like any others: each is an item by
+        itself, such as a heartbeat or a part."""
+        follows = [abs(c.follows) for c in self.columns if c.name in self.roles.channels]
+        known = [value for value in follows if not math.isnan(value)]
+        enough = self.roles.time is None and len(known) > 1 and self.rows >= _FEWEST_ITEMS
+        return enough and float(np.median(known)) < _UNLIKE
+
+    @property
+    def columns_follow(self) -> bool:
+        """The columns are many, and their means go over into each other: readings of one quantity, one after the
+        other."""
+        means = np.array([c.mean for c in self.columns if c.name in self.roles.channels])
+        return means.size >= _FEWEST_READINGS and autocorrelation(means) > _ALIKE
 
     @property
     def span_us(self) -> tuple[int, int] | None:

@@ -101,10 +101,10 @@ SERIES = {
     "pca": ({"family": "pca"}, {}),
     "autoregression-against-its-past": (
         {"family": "autoregression"},
-        {"distance": "mahalanobis", "smooth_points": 5, "baseline_points": 48},
+        {"distance": "mahalanobis", "smooth_points": 5, "point_weight": 0.5, "baseline_points": 48},
     ),
-    "pca-of-whole-windows": (
-        {"family": "pca"},
+    "kernel-regression-of-whole-windows": (
+        {"family": "kernel_regression", "max_windows": 200},
         {"points": "window", "smooth_points": 3, "baseline_points": 40, "baseline_quantile": 0.9},
     ),
 }

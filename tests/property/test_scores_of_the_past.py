@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -77,10 +78,11 @@ def assert_alike(found, whole):
         np.testing.assert_allclose(found[key], expected, rtol=1e-5, atol=1e-6, err_msg=str(key))
 
 
+SMOOTHINGS = [(1, 0.0), (2, 0.0), (5, 0.5), (20, 0.0), (20, 0.3)]
 SCORINGS = st.builds(
-    Scoring,
+    lambda smoothing, **others: Scoring(smooth_points=smoothing[0], point_weight=smoothing[1], **others),
+    st.sampled_from(SMOOTHINGS),
     distance=st.sampled_from(["channels", "mahalanobis"]),
-    smooth_points=st.sampled_from([1, 2, 5, 20]),
     baseline_points=st.sampled_from([0, 16, 40]),
     baseline_quantile=st.sampled_from([0.5, 0.9]),
 )
@@ -122,10 +124,11 @@ def test_a_batch_with_its_context_has_the_scores_of_the_whole(tmp_path, series, 
     assert_alike(night, {key: value for key, value in whole.items() if key[1] >= border * SECOND})
 
 
-def test_parts_sum_to_the_score_whatever_it_is_made_of(tmp_path):
+@pytest.mark.parametrize("point_weight", [0.0, 0.5])
+def test_parts_sum_to_the_score_whatever_it_is_made_of(tmp_path, point_weight):
     rng = np.random.default_rng(0)
     rows = write_rows(tmp_path / "rows.parquet", {"a": (np.arange(200.0), rng.normal(size=(200, 2)))})
-    scoring = Scoring(distance="mahalanobis", smooth_points=7, baseline_points=32)
+    scoring = Scoring(distance="mahalanobis", smooth_points=7, point_weight=point_weight, baseline_points=32)
     found = np.array(list(scores(rows, SeriesPrepare(window_points=3), scoring).values())[3:])
     np.testing.assert_allclose(found[:, 1:].sum(axis=1), found[:, 0], rtol=1e-5)
 

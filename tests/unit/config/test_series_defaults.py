@@ -34,7 +34,7 @@ def test_several_channels_are_foretold_from_each_other():
 
 def test_one_channel_is_judged_by_the_shape_of_its_windows():
     found = chosen(channels=1, cadence_seconds=3600.0, history_rows=1000)
-    assert found.model.family == "pca"
+    assert found.model.family == "kernel_regression"
     assert (found.scoring.distance, found.scoring.points) == ("channels", "window")
     assert found.prepare.window_points == 24
     # A day in the cadence that was made up would be none.
@@ -58,6 +58,18 @@ def test_few_rows_are_smoothed_over_fewer_points():
     assert chosen().scoring.smooth_points == 20
     assert chosen(history_rows=100).scoring.smooth_points == 7
     assert chosen(history_rows=3).scoring.smooth_points == 1
+
+
+def test_faults_of_a_few_rows_count_where_scores_do_not_wander():
+    assert chosen(history_rows=4000).scoring.point_weight == 0.33
+    assert chosen(history_rows=600).scoring.point_weight == 0.0
+
+
+def test_rows_that_are_items_are_neither_foretold_nor_smoothed():
+    found = chosen(channels=140, items=True)
+    assert found.model.family == "kernel_regression"
+    assert found.prepare.window_points == 1
+    assert (found.scoring.smooth_points, found.scoring.baseline_points) == (1, 0)
 
 
 @pytest.mark.parametrize("channels", [1, 4])

@@ -45,5 +45,6 @@ def test_what_has_a_closed_form_is_fitted_without_epochs():
     assert [name for name, family in CATALOG.items() if family.closed_form] == [
         "padim",
         "autoregression",
+        "kernel_regression",
         "pca",
     ]

@@ -4,7 +4,13 @@ import numpy as np
 import pytest
 
 from aeflow.exceptions import InputError
-from aeflow.numerics.reconstruction_error import fit_spread, image_scores, series_scores, worst_boxes
+from aeflow.numerics.reconstruction_error import (
+    common_spread,
+    fit_spread,
+    image_scores,
+    series_scores,
+    worst_boxes,
+)
 
 
 def test_the_score_is_the_mean_squared_ratio_over_observed_channels():
@@ -107,3 +113,9 @@ def test_a_flat_map_has_no_boxes():
 def test_boxes_refuse_nan():
     with pytest.raises(InputError, match="finite"):
         worst_boxes(np.full((2, 2), np.nan), 1)
+
+
+def test_a_common_spread_is_one_for_all_channels_of_a_kind_of_views():
+    spread = np.array([[3, 4, 1, 1], [0.5, 0.5, 2, 2]], dtype=np.float32)
+    both = np.sqrt(12.5)
+    np.testing.assert_allclose(common_spread(spread, 2), [[both, both, 1, 1], [0.5, 0.5, 2, 2]], rtol=1e-6)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from aeflow.exceptions import InputError
-from aeflow.numerics.scaling import RobustScale, fit_deviation_scale, fit_robust_scale
+from aeflow.numerics.scaling import RobustScale, fit_common_scale, fit_deviation_scale, fit_robust_scale
 
 
 def fit_one(column):
@@ -124,3 +124,19 @@ def test_a_small_deviation_survives_far_from_zero_and_none_gives_way_to_that_of_
     still = np.array([[1.0], [1.0], [2.0], [4.0]])
     scale = fit_deviation_scale(still, np.array([0, 0, 1, 1]), 2)
     assert scale.scale[0, 0] == scale.scale[-1, 0] == pytest.approx(np.std([1, 1, 2, 4]))
+
+
+def test_a_common_scale_is_the_root_mean_square_of_the_deviations_of_what_moved():
+    rng = np.random.default_rng(2)
+    values = np.column_stack([rng.normal(5, 1, 400), rng.normal(0, 7, 400), np.full(400, 3.0)])
+    scale = fit_common_scale(values, np.zeros(400, dtype=int), 1)
+    expected = np.sqrt(values[:, :2].var(axis=0).mean())
+    np.testing.assert_allclose(scale.scale, np.full((2, 3), expected), rtol=1e-6)
+    np.testing.assert_allclose(scale.center[0], values.mean(axis=0), rtol=1e-6)
+
+
+def test_where_nothing_moved_the_common_scale_is_one():
+    assert fit_common_scale(np.full((10, 2), 4.0), np.zeros(10, dtype=int), 1).scale.tolist() == [
+        [1, 1],
+        [1, 1],
+    ]

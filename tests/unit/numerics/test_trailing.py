@@ -5,6 +5,7 @@ import pytest
 
 from aeflow.exceptions import InputError
 from aeflow.numerics.trailing import (
+    at_two_scales,
     fit_usual_level,
     look_back_points,
     moving_baseline,
@@ -56,6 +57,28 @@ def test_columns_are_averaged_together_and_one_point_changes_nothing():
     found = trailing_mean(table, entity, slot, 5)
     np.testing.assert_allclose(found[:, 1], 2 * found[:, 0], rtol=1e-6)
     np.testing.assert_array_equal(trailing_mean(table, entity, slot, 1), table)
+
+
+def test_the_two_scales_of_a_score_count_by_their_weights_and_so_do_their_parts():
+    rng = np.random.default_rng(0)
+    point_parts, mean_parts = rng.gamma(2, size=(2, 6, 3))
+    point, mean = point_parts.sum(axis=1), mean_parts.sum(axis=1)
+    found, parts = at_two_scales(point, point_parts, mean, mean_parts, 0.25)
+    np.testing.assert_allclose(found, point**0.25 * mean**0.75, rtol=1e-6)
+    np.testing.assert_allclose(parts.sum(axis=1), found, rtol=1e-6)
+    np.testing.assert_allclose(
+        parts / found[:, None],
+        0.25 * point_parts / point[:, None] + 0.75 * mean_parts / mean[:, None],
+        rtol=1e-6,
+    )
+
+
+def test_of_two_scales_nothing_on_one_is_nothing_and_what_is_missing_stays_so():
+    parts = np.array([[0.0], [2.0], [np.nan]])
+    found, of_it = at_two_scales(parts[:, 0], parts, np.array([4.0, 8.0, np.nan]), parts, 0.5)
+    np.testing.assert_allclose(found, [0.0, 4.0, np.nan])
+    assert of_it[0] == 0
+    assert np.isnan(of_it[2])
 
 
 def test_one_huge_value_is_forgotten_when_it_is_out_of_reach():

@@ -4,6 +4,7 @@ import gzip
 import sqlite3
 from datetime import UTC, datetime, timedelta
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -212,3 +213,42 @@ def test_a_database_named_from_here_is_found_from_the_folder_of_the_config(tmp_p
     config = load_config(write_config(profile_sql(query, "sqlite:///data/a.db"), "a", tmp_path / "configs"))
     assert config.source.url == "sqlite:///../data/a.db"
     assert list_series_batches(config)[0] == "2026-11-01"
+
+
+def beats(path, count=120, seed=0):
+    """Rows of 24 columns: bumps of any height, one after the other in no order."""
+    rng = np.random.default_rng(seed)
+    bump = np.exp(-(((np.arange(24) - 12) / 4) ** 2))
+    rows = rng.gamma(4, size=(count, 1)) * bump + 0.1 * rng.normal(size=(count, 24))
+    return write(path, [f"r{i}" for i in range(24)], rows.round(4).tolist())
+
+
+def test_rows_without_time_that_are_like_no_neighbour_are_items(tmp_path):
+    for folder in ("train", "test"):
+        beats(tmp_path / "beats" / folder / "a.csv", seed=len(folder))
+    found = profile_table(tmp_path / "beats")
+    assert found.readings.rows_are_items
+    assert found.readings.columns_follow
+    config = load_config(write_config(found, "beats", tmp_path / "configs"))
+    assert (config.model.family, config.prepare.window_points) == ("kernel_regression", 1)
+    assert config.prepare.scale == "common"
+    assert (config.batch.by, config.history.batches) == ("folder", ("train",))
+
+
+def test_rows_that_follow_each_other_or_carry_a_time_or_are_few_are_no_items(tmp_path):
+    walk = np.cumsum(np.random.default_rng(0).normal(size=(120, 4)), axis=0).round(4).tolist()
+    assert not profile_table(write(tmp_path / "walk.csv", list("abcd"), walk)).readings.rows_are_items
+    assert not profile_table(beats(tmp_path / "few.csv", count=40)).readings.rows_are_items
+    noise = np.random.default_rng(1).normal(size=(120, 2)).round(4).tolist()
+    timed = [(time, *row) for time, row in zip(hours(120), noise, strict=True)]
+    found = profile_table(write(tmp_path / "timed.csv", ("time", "a", "b"), timed))
+    assert not found.readings.rows_are_items
+
+
+def test_items_of_many_quantities_are_scaled_one_by_one(tmp_path):
+    rng = np.random.default_rng(2)
+    rows = (rng.normal(size=(120, 24)) + 10 * rng.normal(size=24)).round(4).tolist()
+    found = profile_table(write(tmp_path / "parts.csv", [f"m{i}" for i in range(24)], rows))
+    assert found.readings.rows_are_items
+    assert not found.readings.columns_follow
+    assert load_config(write_config(found, "parts", tmp_path / "configs")).prepare.scale == "deviation"

@@ -125,3 +125,8 @@ def _units(groups: Sequence[str | None], contents: Sequence[str]) -> NDArray[np.
             parent[max(one, other)] = min(one, other)
     roots = np.array([root(i) for i in range(len(groups))], dtype=np.int64)
     return np.unique(roots, return_inverse=True)[1]
+
+
+def spread_out(numbers: NDArray[np.int64], most: int) -> NDArray[np.int64]:
+    """At most so many of the numbers `(N,)`, evenly spread over them."""
+    return numbers[np.linspace(0, numbers.size - 1, min(most, numbers.size)).astype(np.int64)]

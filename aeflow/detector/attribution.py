@@ -179,8 +179,7 @@ def _side_by_side(window: int, varied: list[_Varied]) -> SeriesInputs:
         ends.append((points + numbers[:, np.newaxis] * length + stretch.ends).ravel())
         entities += [stretch.entity] * count
         points += count * length
-    nothing = np.empty(0, dtype=np.int64)
-    return SeriesInputs(
+    return SeriesInputs.without_rows(
         entities=tuple(entities),
         window=window,
         values=np.concatenate(values),
@@ -188,9 +187,4 @@ def _side_by_side(window: int, varied: list[_Varied]) -> SeriesInputs:
         grid_entity=np.concatenate(entity),
         grid_slot=np.concatenate(slot),
         ends=np.concatenate(ends),
-        row_window=nothing,
-        row_entity=nothing.astype(np.int32),
-        row_time_us=nothing,
-        row_slot=nothing,
-        row_values=np.empty((0, values[0].shape[1]), dtype=np.float32),
     )

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from aeflow.data.splits import VALIDATION
+from aeflow.data.splits import VALIDATION, spread_out
 from aeflow.detector.image_fitting import ImageHistory
 from aeflow.detector.image_scores import as_unit, portion_of
 from aeflow.detector.series_scores import SeriesNormal, Windows, network_input
@@ -93,7 +93,7 @@ def usual_items(
     """Some items that trained no weights, spread over the history, `(N,)`: numbers of arrays, or of series the
     ends of windows of `window` points on the grid, of each of `count` networks some; and their networks `(N,)`."""
     if isinstance(history, ImageHistory):
-        items = _spread_out(np.flatnonzero(history.part == VALIDATION), _ITEMS)
+        items = spread_out(np.flatnonzero(history.part == VALIDATION), _ITEMS)
         return items, np.zeros(items.size, dtype=np.int64)
     assert isinstance(normal, SeriesNormal)
     ends = history.grid.window_ends(window, part=history.part == VALIDATION, inside=False)
@@ -101,11 +101,11 @@ def usual_items(
     order = np.argsort(member, kind="stable")
     parts = np.split(order, np.flatnonzero(np.diff(member[order])) + 1)
     each = max(_ITEMS // len(parts), _ITEMS_OF_EACH)
-    chosen = [np.sort(np.concatenate([_spread_out(part, each) for part in parts]))]
+    chosen = [np.sort(np.concatenate([spread_out(part, each) for part in parts]))]
     networks = [member[chosen[0]]]
     # Those that serve new entities alone are told by what all entities look like to them.
     for other in np.setdiff1d(np.arange(count), member).tolist():
-        chosen.append(_spread_out(np.arange(ends.size), each))
+        chosen.append(spread_out(np.arange(ends.size), each))
         networks.append(np.full(chosen[-1].size, other))
     return ends[np.concatenate(chosen)], np.concatenate(networks)
 
@@ -136,10 +136,6 @@ def usual_codes(
         return _numbers(own.encode(x[portion].to(device), observed[portion].to(device)))
 
     return np.concatenate(map_portions(encode, len(items), chunk_items, device))
-
-
-def _spread_out(numbers: NDArray[np.int64], most: int) -> NDArray[np.int64]:
-    return numbers[np.linspace(0, numbers.size - 1, min(most, numbers.size)).astype(np.int64)]
 
 
 def _numbers(values: torch.Tensor) -> NDArray[np.float32]:

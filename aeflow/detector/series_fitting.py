@@ -15,7 +15,7 @@ import torch
 
 from aeflow.config import SeriesPrepare
 from aeflow.data.series import Cadences, HistoryGrid, history_grid, learn_cadences
-from aeflow.data.splits import CALIBRATION, TEST, TRAIN, VALIDATION, split_time, stretches
+from aeflow.data.splits import CALIBRATION, TEST, TRAIN, VALIDATION, split_time, spread_out, stretches
 from aeflow.detector.cohorts import Groups
 from aeflow.detector.networks import fit_networks
 from aeflow.detector.series_scores import (
@@ -142,7 +142,7 @@ def fit_series(
     calibration, own, of_cohorts = fit_calibrations(
         config, score[of_it], items_per_batch, grid.entities, entity[of_it], slot[of_it]
     )
-    some = _spread_out(ends[VALIDATION], _SAMPLES)
+    some = spread_out(ends[VALIDATION], _SAMPLES)
     shown = Windows.of(flat, grid.observed, some, window, device)[:]
     with torch.inference_mode():
         seeing = network.at(torch.from_numpy(normal.members(grid.entity[some].astype(np.int64))))
@@ -220,11 +220,6 @@ def _fit_normal(
         grid.entities, history.cadences, scale, spread, usual, whitening, cohorts=config.entities
     )
     return normal, score
-
-
-def _spread_out(ends: NDArray[np.int64], count: int) -> NDArray[np.int64]:
-    """`count` of the ends, evenly spread."""
-    return ends[np.linspace(0, ends.size - 1, min(count, ends.size)).astype(np.int64)]
 
 
 def window_ends(config: PipelineConfig, history: SeriesHistory, part: int) -> NDArray[np.int64]:

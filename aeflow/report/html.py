@@ -134,17 +134,22 @@ def render_page(
     )
 
 
-@cache
-def page_environment() -> jinja2.Environment:
-    """The templates of pages, with the words and numbers that they use."""
-    # Escaping is on for every template, whatever its suffix: names come from other people's data.
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("aeflow.report"),
+def templates_of(package: str) -> jinja2.Environment:
+    """The templates of a package. Escaping is on for each, whatever its suffix: names come from other people's
+    data."""
+    return jinja2.Environment(
+        loader=jinja2.PackageLoader(package),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
+
+
+@cache
+def page_environment() -> jinja2.Environment:
+    """The templates of pages, with the words and numbers that they use."""
+    environment = templates_of("aeflow.report")
     environment.filters |= {
         "about": about,
         "chance": chance,

@@ -18,6 +18,7 @@ from fastapi.responses import HTMLResponse, RedirectResponse, Response
 from starlette.exceptions import HTTPException
 
 from aeflow.exceptions import AeflowError, SourceError
+from aeflow.report.html import templates_of
 from aeflow.review.access import Role
 from aeflow.review.charts import flags_chart, precision_chart, sentence_of_precision
 from aeflow.review.desk import Desk
@@ -189,14 +190,8 @@ def static_file(name: str) -> tuple[bytes, str] | None:
 
 @cache
 def environment() -> jinja2.Environment:
-    """The templates. Escaping is on for each, whatever its suffix: names come from other people's data."""
-    made = jinja2.Environment(
-        loader=jinja2.PackageLoader("aeflow.review"),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
+    """The app's templates, with the words and charts that they use."""
+    made = templates_of("aeflow.review")
     made.filters |= {"counted": counted, "percent": percent, "precision": sentence_of_precision}
     made.globals |= {"flags_chart": flags_chart, "precision_chart": precision_chart}
     return made

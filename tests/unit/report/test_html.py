@@ -321,6 +321,17 @@ def test_a_promise_that_is_not_kept_is_told_above_the_flags(series):
     assert '<p class="alert">Promise not kept' in shown.html
 
 
+def test_a_promise_in_doubt_is_not_said_to_hold(series):
+    folder, rows = series
+    moved = (Moved(expected_share=0.1, came_share=0.5, p_value=1e-6),)
+    doubt = page(folder, rows, promise=make_promise("false_flags_per_batch", 1, kept=True, moved=moved)).html
+    assert "In doubt" in doubt
+    assert "The scores are those of the calibration" not in doubt
+    held = page(folder, rows, promise=make_promise("false_flags_per_batch", 1, kept=True)).html
+    assert "The scores are those of the calibration" in held
+    assert "In doubt" not in held
+
+
 def test_every_picture_has_words(series):
     shown = page(*series)
     assert all(

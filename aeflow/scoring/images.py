@@ -134,7 +134,7 @@ def score_image_batch(
     schema = described(schemas.IMAGE_SCORES, "images", config.channels)
     first_pass = folder / "first-pass.parquet"
     aside: Counter[str] = Counter()
-    near: list[_Near] = []
+    candidates: list[_Candidate] = []
     bulk = BulkCounts()
     meter = DriftMeter(detector, rows=intake.valid, entities=1, device=device)
     scored = 0
@@ -147,18 +147,18 @@ def score_image_batch(
             quarantine.write_table(quarantine_table(config, intake.batch, chunk.set_aside))
             bulk.add(chunk.p_value)
             aside.update(one.reason for one in chunk.set_aside)
-            near += [
-                _Near(scored + int(i), chunk.items[i].index, float(chunk.p_value[i]))
+            candidates += [
+                _Candidate(scored + int(i), chunk.items[i].index, float(chunk.p_value[i]))
                 for i in np.flatnonzero(chunk.p_value <= detector.calibration.alpha)
             ]
             scored += len(chunk.items)
             if progress is not None:
                 progress(ScoringProgress(scored + aside.total(), intake.valid))
 
-    of_near = np.array([n.p_value for n in near])
-    cut = detector.calibration.cut(of_near, n_tested=scored, n_above=bulk.above_half)
+    p_values = np.array([n.p_value for n in candidates])
+    cut = detector.calibration.cut(p_values, n_tested=scored, n_above=bulk.above_half)
     severity = partial(detector.calibration.severity, cut=cut)
-    flagged = [n for n in near if n.p_value <= cut]
+    flagged = [n for n in candidates if n.p_value <= cut]
     rows = np.array([n.row for n in flagged], dtype=np.int64)
     facts = rows_at(first_pass, rows)
     # Boxes for every flag; pictures for the most severe, since they are what makes a report large.
@@ -199,7 +199,7 @@ def _in_original(
 
 
 @dataclass(frozen=True, slots=True)
-class _Near:
+class _Candidate:
     """An image that could be flagged: its row in the scores and in the staged table."""
 
     row: int

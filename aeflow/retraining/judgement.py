@@ -126,7 +126,9 @@ def _wear(nights: Sequence[Night]) -> Judgement | None:
     ]
     if not trending or len(trending) > _few_channels(channels):
         return None
-    others = " and the other channels did not," if channels > len(trending) else ""
+    if sum(shift.moved for shift in drifts[-1].inputs) - len(trending) > _few(channels):
+        return None  # a change of them all, in which these came step by step
+    others = " and most others did not move," if channels > len(trending) else ""
     first = whole[0].batch
     told = (
         f"{_listed(trending)} moved a little further in each batch since {first},{others} as wear or fouling does. "
@@ -216,7 +218,8 @@ def _change(nights: Sequence[Night], rule: Retraining) -> Judgement | None:
         told = f" since {since}, but {few} only: those machines have changed, not the plant. Look at them."
         return found(Outcome.HOLD, told)
     if night.drift is not None and not all(_broad(n) for n in run[-rule.lasting_batches :]):
-        told = f" {times}, while channels and codes are as they were: the calibration is stale, the model is not."
+        when = "in some of them " if _broad(night) else ""
+        told = f" {times}, while {when}channels and codes are as they were: the calibration is stale, the model is not."
         return found(Outcome.RECALIBRATE, told)
     cut = sum(n.flagged_items for n in run) / max(sum(n.items for n in run), 1)
     if cut > rule.max_cut_share and not _said_normal(run):

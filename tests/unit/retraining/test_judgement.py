@@ -96,6 +96,16 @@ def test_few_channels_that_move_on_and_on_are_wear():
     assert "wear" in found.reasons[0]
 
 
+def test_a_channel_that_moves_on_and_on_in_a_change_of_all_is_no_wear():
+    def night(number, median):
+        others = with_channels(7).inputs[1:]
+        drift = still(inputs=(moved("flow", median, leads=0.1), *others), moved_entities=1)
+        return quiet(number, drift=drift, errors=RISEN)
+
+    found = judge(*(night(n, m) for n, m in enumerate([0.2, 0.5, 0.9, 1.2, 1.6], 1)))
+    assert found.outcome == Outcome.RETRAIN
+
+
 def test_one_step_is_no_wear_however_it_wavers_before():
     ways = [0.1, 0.0, 0.1, 0.1, 1.6]
     found = judge(*(quiet(n, drift=with_channels(1, m, leads=0.8)) for n, m in enumerate(ways, 1)))

@@ -152,6 +152,9 @@ def promote(config: ConfigArgument, version: Annotated[int, typer.Argument(metav
     from flows.champion import promote_version
 
     before = promote_version(open_pipeline(config), version)
+    if before == version:
+        print(f"Version {version} was the champion already.")
+        return
     print(f"Version {version} is the champion now{f'; before it was version {before}' if before else ''}.")
 
 

@@ -7,23 +7,35 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass
-from functools import partial
+from functools import lru_cache, partial
 from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 
-from aeflow.config import BatchRule, Calibration, History, ImagePrepare, PipelineConfig, SeriesPrepare, Split
-from aeflow.config.models import Pca
+from aeflow.config import (
+    BatchRule,
+    Calibration,
+    History,
+    ImagePrepare,
+    PipelineConfig,
+    SeriesPrepare,
+    Split,
+    Training,
+    load_config,
+)
+from aeflow.config.models import Lstm, Pca
 from aeflow.config.source import ImageSource, TableSource
 from aeflow.data.series import Cadences, HistoryGrid
-from aeflow.data.splits import TEST, split_groups, split_time
+from aeflow.data.splits import CALIBRATION, TEST, split_groups, split_time
 from aeflow.detector.image_fitting import ImageHistory, fit_images
 from aeflow.detector.series_fitting import SeriesHistory, fit_series
+from aeflow.numerics.calibration import fit_calibration
 from aeflow.numerics.events import find_events
 from aeflow.numerics.exchangeability import BulkCounts, check_exchangeability
 from aeflow.numerics.gridding import Cadence
 from benchmarks import normal_data
+from benchmarks.pipelines import CONFIGS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -41,6 +53,8 @@ FLAGGED_SHARE = 0.05
 """Promised of images."""
 _WINDOW_POINTS = 8  # of 38 channels: what a closed form fits in a fraction of a second
 _STRETCH_POINTS = 6_000
+_NETWORK_MACHINE = "machine-1-6"
+_NETWORK_WINDOW_POINTS = 16
 _SIDE_PX = 32
 _BEATS = 800
 _ITEMS_PER_BATCH = 100.0
@@ -82,42 +96,64 @@ class Repetition:
     batches: tuple[Judged, ...]
 
 
-def series_repetition(seed: int, *, data: str, rule: Rule) -> Repetition:
-    """A stretch of one series: half of it trains, a tenth stops, a fifth calibrates, a fifth is judged."""
+def series_repetition(seed: int, *, data: str, rule: Rule, shipped: str | None = None) -> Repetition:
+    """A stretch of one series: half of it trains, a tenth stops, a fifth calibrates, a fifth is judged. shipped: the
+    pipeline of `configs/` whose windows, model and scores are taken; None: PCA of short windows."""
     rng = np.random.default_rng(seed)
     series = normal_data.SERIES[data]()
     values = series[sorted(series)[rng.integers(len(series))]]
     length = int(min(_STRETCH_POINTS, len(values)) * rng.uniform(0.6, 1.0))
     first = int(rng.integers(len(values) - length + 1))
     stretch = values[first : first + length]
+    split = Split(train=0.5, validation=0.1, calibration=0.2, test=0.2)
+    history = _history(stretch, split)
+    judged = history.part == TEST
+    batch_points = int(judged.sum()) / BATCHES
+    promise = Calibration(rule=rule, false_flags_per_batch=FLAGS_PER_BATCH, items_per_batch=batch_points)
+    config = _config(stretch.shape[1], promise)
+    if shipped is not None:
+        taken = load_config(CONFIGS / f"{shipped}.yaml")
+        sections = {name: getattr(taken, name) for name in ("prepare", "model", "scoring")}
+        config = config.model_copy(update=sections)
+    found = fit_series(config, config.model, history, items_per_batch=batch_points, device=_CPU)
+    return _in_batches(found.calibration, promise, found.test_scores, history.grid.slot[judged])
+
+
+def _history(values: NDArray[np.float32], split: Split) -> SeriesHistory:
+    """The rows `(L, C)` of one series, one a minute, shared out in time."""
+    length = len(values)
     points = np.arange(length)
     grid = HistoryGrid(
         entities=("",),
-        values=np.nan_to_num(stretch),
-        observed=~np.isnan(stretch),
+        values=np.nan_to_num(values),
+        observed=~np.isnan(values),
         entity=np.zeros(length, dtype=np.int32),
         segment_start=np.zeros(length, dtype=np.int64),
         has_row=np.ones(length, dtype=bool),
         slot=points,
         time_us=points * _STEP_US,
     )
-    split = Split(train=0.5, validation=0.1, calibration=0.2, test=0.2)
-    part = split_time(grid.entity, split)
-    batch_points = int((part == TEST).sum()) / BATCHES
-    promise = Calibration(rule=rule, false_flags_per_batch=FLAGS_PER_BATCH, items_per_batch=batch_points)
-    config = PipelineConfig(
+    cadence = Cadence(_STEP_US, 0)
+    return SeriesHistory(grid, split_time(grid.entity, split), Cadences({"": cadence}, cadence))
+
+
+def _config(channels: int, promise: Calibration) -> PipelineConfig:
+    """PCA of short windows of a series."""
+    return PipelineConfig(
         name="promise",
-        source=TableSource(path="none", time_column="t", channels=_names(stretch.shape[1])),
+        source=TableSource(path="none", time_column="t", channels=_names(channels)),
         batch=BatchRule(by="folder"),
         history=History(batches=("history",)),
         prepare=SeriesPrepare(window_points=_WINDOW_POINTS),
         model=Pca(),
         calibration=promise,
     )
-    cadence = Cadence(_STEP_US, 0)
-    history = SeriesHistory(grid, part, Cadences({"": cadence}, cadence))
-    found = fit_series(config, config.model, history, items_per_batch=batch_points, device=_CPU)
-    slot = points[part == TEST]
+
+
+def _in_batches(
+    calibration: Fitted, promise: Calibration, score: NDArray[np.float32], slot: NDArray[np.int64]
+) -> Repetition:
+    """Scores `(N,)` of one series, at the grid points `slot`, judged as a whole and batch by batch."""
 
     def events(flagged: NDArray[np.bool_], at: NDArray[np.int64]) -> int:
         event = find_events(
@@ -129,9 +165,9 @@ def series_repetition(seed: int, *, data: str, rule: Rule) -> Repetition:
         )
         return int(event.max(initial=-1)) + 1
 
-    p_value = found.calibration.p_values(found.test_scores)
-    judge = partial(_judged, found.calibration)
-    flagged = found.calibration.flags(p_value)
+    p_value = calibration.p_values(score)
+    judge = partial(_judged, calibration)
+    flagged = calibration.flags(p_value)
     thirds = np.array_split(np.arange(slot.size), BATCHES)
     return Repetition(
         judge(p_value, flagged, events(flagged, slot)),
@@ -149,6 +185,86 @@ def tile_repetition(seed: int, *, rule: Rule) -> Repetition:
     split = Split(train=0.5, validation=0.15, calibration=0.35, test=0)
     part[known] = split_groups([groups[i] for i in known], [str(i) for i in known], split, seed)
     return _images(pixels, groups, part, rule)
+
+
+def shipped_tile_repetition(seed: int, *, rule: Rule) -> Repetition:
+    """The detector of `configs/tiles.yaml`, fitted once: of the tiles that neither trained nor stopped it, a half
+    drawn at random calibrates, and the other half is judged."""
+    score, groups = _tile_scores()
+    names = sorted(set(groups))
+    later = np.random.default_rng(seed).permutation(names)[: len(names) // 2]
+    judged = np.isin(groups, later)
+    calibration = fit_calibration(
+        score[~judged],
+        rule=rule,
+        false_flags_per_batch=FLAGGED_SHARE * _ITEMS_PER_BATCH,
+        items_per_batch=_ITEMS_PER_BATCH,
+        group=np.unique(groups[~judged], return_inverse=True)[1],
+    )
+    p_value = calibration.p_values(score[judged])
+    flagged = calibration.flags(p_value)
+    whole = _judged(calibration, p_value, flagged, int(flagged.sum()))
+    return Repetition(whole, (whole,))
+
+
+@lru_cache(maxsize=1)
+def _tile_scores() -> tuple[NDArray[np.float32], NDArray[np.str_]]:
+    """Scores `(N,)` of the images of tiles that the shipped detector learnt nothing of, and their tiles."""
+    config = load_config(CONFIGS / "tiles.yaml")
+    pixels, groups = normal_data.tiles(config.item_shape[1])
+    contents = tuple(str(number) for number in range(len(pixels)))
+    part = split_groups(groups, contents, config.split, config.seed)
+    folder, items = np.full(len(pixels), "normal"), np.arange(len(pixels))
+    history = ImageHistory(pixels, items, part, contents, groups, contents, folder, Counter())
+    found = fit_images(config, config.model, history, items_per_batch=_ITEMS_PER_BATCH, device=_CPU)
+    of = np.array(groups)
+    return (
+        np.concatenate([found.calibration_scores, found.test_scores]),
+        np.concatenate([of[part == CALIBRATION], of[part == TEST]]),
+    )
+
+
+def network_repetition(seed: int, *, rule: Rule) -> Repetition:
+    """A small LSTM autoencoder of one machine of SMD, trained once: of what follows in time a stretch drawn at random
+    calibrates, and what comes next is judged."""
+    rng = np.random.default_rng(seed)
+    score, slot = _network_scores()
+    points = round(_STRETCH_POINTS * 0.2)
+    first = int(rng.integers(score.size - 2 * points + 1))
+    before, after = slice(first, first + points), slice(first + points, first + 2 * points)
+    promise = Calibration(rule=rule, false_flags_per_batch=FLAGS_PER_BATCH, items_per_batch=points / BATCHES)
+    one = np.zeros(points, dtype=np.int64)
+    calibration = fit_calibration(
+        score[before],
+        rule=rule,
+        false_flags_per_batch=FLAGS_PER_BATCH,
+        items_per_batch=points / BATCHES,
+        sequence=(one, slot[before]),
+        merge_gap=promise.merge_gap_points,
+        min_points=promise.min_event_points,
+    )
+    return _in_batches(calibration, promise, score[after], slot[after])
+
+
+@lru_cache(maxsize=1)
+def _network_scores() -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+    """Scores `(N,)` and grid points of what follows the part that trained and stopped the network."""
+    values = normal_data.smd()[_NETWORK_MACHINE]
+    split = Split(train=0.25, validation=0.05, calibration=0.35, test=0.35)
+    history = _history(values, split)
+    config = _config(
+        values.shape[1],
+        Calibration(false_flags_per_batch=FLAGS_PER_BATCH, items_per_batch=_STRETCH_POINTS * 0.2 / BATCHES),
+    ).model_copy(
+        update={
+            "prepare": SeriesPrepare(window_points=_NETWORK_WINDOW_POINTS),
+            "model": Lstm(task="composite", hidden_size=32, code_size=8),
+            "training": Training(epochs=10, max_train_windows=4000),
+        }
+    )
+    found = fit_series(config, config.model, history, items_per_batch=1.0, device=_CPU)
+    held_out = (history.part == CALIBRATION) | (history.part == TEST)
+    return np.concatenate([found.calibration_scores, found.test_scores]), history.grid.slot[held_out]
 
 
 def beat_repetition(seed: int, *, rule: Rule) -> Repetition:
@@ -224,3 +340,12 @@ TRIALS: dict[str, Callable[..., Repetition]] = {
     "ECG5000": beat_repetition,
     **{name: partial(series_repetition, data=name) for name in normal_data.SERIES},
 }
+SHIPPED: dict[str, Callable[..., Repetition]] = {
+    "magnetic tiles, `configs/tiles.yaml`": shipped_tile_repetition,
+    **{
+        f"{data}, `configs/{name}.yaml`": partial(series_repetition, data=data, shipped=name)
+        for data, name in (("SMD", "smd"), ("SKAB anomaly-free", "skab"), ("NAB", "nab"))
+    },
+    "SMD, a small LSTM": network_repetition,
+}
+"""By the rule that they ship with."""

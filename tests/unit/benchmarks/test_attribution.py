@@ -40,10 +40,12 @@ def test_clear_causes_are_named_and_chance_stands_beside(machines):
 
 
 def test_planted_faults_are_drawn_by_seed_and_counted_by_kind(machines):
-    whole, *kinds = planted_channels(machines, 12)
+    whole, *kinds, by_parts, planted = planted_channels(machines, 12)
     assert whole == next(iter(planted_channels(machines, 12)))
     assert whole.trials == sum(kind.trials for kind in kinds) == 12
-    assert whole.value > 0.5
+    assert whole.value >= by_parts.value > 0.5
+    assert planted.trials >= 12
+    assert planted.value == pytest.approx(12 / planted.trials)
     assert [kind.name for kind in kinds] == ["- spike", "- level_shift", "- drift"]
 
 

@@ -79,7 +79,9 @@ _MEASURED = """\
 
 `python -m benchmarks.promise`: {repetitions} repetitions each, a linear detector fitted as `aeflow train` does to other stretches, splits
 and seeds; what it flags of held-out normal data is false. Tiles: a quarter of the tiles, drawn at random, comes later. Series: three
-batches that follow the calibration part. *held*: the number of flags lies in the 95 % interval of the promise, or it lies above and
+batches that follow the calibration part. Below them the windows, models and scores of `configs/`, fitted anew in each repetition, by
+the rule that they ship with; a detector that takes long to fit (feature statistics, a network) is fitted once, and each repetition draws
+which of what it learnt nothing of calibrates and which comes later. *held*: the number of flags lies in the 95 % interval of the promise, or it lies above and
 the report says that the scores moved. *in doubt*: the number lies within, and the report says that they moved. *silent flood*: no more
 events, but more flagged points than chance explains, and nothing said.
 
@@ -90,6 +92,12 @@ _NOTES = """\
 The intervals of the means take the repetitions as independent, which stretches of one series that overlap are not. SKAB's file without
 anomalies drifts from beginning to end: more than twice as many flags come as promised, and the report says so. SMD's machines change
 their normal from day to day. The water flow is a single series of 1,268 hours: its repetitions share its few odd days.
+
+With what `configs/` ship the number that came lies in the interval in 98 to 99.5 % of the repetitions: of SKAB 6.6 flags come in place of
+the 14.7 of PCA, since its scores are taken against the level that they had of late. Of tiles and of NAB fewer come than were
+promised. **The LSTM misses**: half as many flags again come, and in 9 % of the repetitions they lie above the interval with nothing
+said. It learnt from the first quarter of one machine of SMD, and its repetitions overlap: what is calibrated and judged is about a dozen
+stretches.
 
 What did not work: counting on the mean of cross-fitted flags (over blocks of the same calibration part it is always what was
 promised, and foretells nothing of later time; only its spread between blocks does); taking fewer and longer blocks for the design

@@ -2,7 +2,6 @@
 
     AeflowError                 ours: exit code 1
     ├── AccountingError         rows in != scored + quarantined + not scorable
-    ├── IntegrityError          a stored file is not what its digest says
     └── UserError               something outside aeflow has to be mended: exit code 2
         ├── ConfigError         a pipeline's YAML
         ├── SourceError         the data cannot be read as the config says
@@ -12,6 +11,7 @@
         ├── AlreadyRunning      a living process does the same work
         ├── DetectorError       no such detector version, or it does not fit the data
         ├── InputError          an array or argument of the wrong shape, type or value
+        ├── IntegrityError      a stored file was changed or damaged since aeflow wrote it
         └── StorageError        a folder cannot be written (rights, disk full)
 
 Every message is one sentence each of: what was expected, what came, where, and what to do.
@@ -28,10 +28,6 @@ class AeflowError(Exception):
 
 class AccountingError(AeflowError):
     """The rows of a batch do not add up: some would have been lost."""
-
-
-class IntegrityError(AeflowError):
-    """A stored file does not have the content that its digest promises."""
 
 
 class UserError(AeflowError):
@@ -81,6 +77,10 @@ class DetectorError(UserError):
 
 class InputError(UserError, ValueError):
     """An array or argument has the wrong shape, type or value."""
+
+
+class IntegrityError(UserError):
+    """A stored file does not have the content that aeflow wrote into it."""
 
 
 class StorageError(UserError):

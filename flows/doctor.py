@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 _PACKAGES = ("aeflow", "torch", "prefect", "mlflow", "great-expectations", "pandas", "pyarrow", "duckdb")
 _OPTIONAL = ("adbc-driver-postgresql",)
 _LEAST_FREE_GB = 2.0
+_LITTLE_SPACE = "little space left"
+FINE = frozenset({"ok", "optional", _LITTLE_SPACE})
+"""States in which everything works."""
 
 
 def examine(home: Path) -> list[tuple[str, str, str]]:
@@ -55,7 +58,7 @@ def _home(home: Path) -> tuple[str, str, str]:
         free = shutil.disk_usage(home).free / 1e9
     except OSError as error:
         return "home", str(home), f"cannot be written: {error.strerror}"
-    return "home", f"{home} ({free:.0f} GB free)", "ok" if free > _LEAST_FREE_GB else "little space left"
+    return "home", f"{home} ({free:.0f} GB free)", "ok" if free > _LEAST_FREE_GB else _LITTLE_SPACE
 
 
 def _ledger(home: Path) -> tuple[str, str, str]:

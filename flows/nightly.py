@@ -6,7 +6,7 @@ After an outage the first run makes good all that was missed. Run again, it find
 from __future__ import annotations
 
 import logging
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from aeflow.backlog import Pending, find_pending, paths_of
 from aeflow.config import load_config
-from aeflow.exceptions import AeflowError, AlreadyRunning, NightFailed
+from aeflow.exceptions import AeflowError, AlreadyRunning, IntegrityError, NightFailed
 from aeflow.report.flag_rows import flag_rows
 from aeflow.retraining import Outcome
 from aeflow.scoring import FLAGS_FILE
@@ -211,7 +211,8 @@ def _tell_flags(config: Path, scored: ScoredBatch) -> None:
     revision = scored.facts.revision or 1
     if revision > 1:
         before = Paths(home_for(config), scored.pipeline).revisions(scored.batch) / f"rev={revision - 1}"
-        known = {flag["flag_id"] for flag in flag_rows(before / FLAGS_FILE, ["flag_id"])}
+        with suppress(IntegrityError):  # it may have been made anew because it was damaged
+            known = {flag["flag_id"] for flag in flag_rows(before / FLAGS_FILE, ["flag_id"])}
     columns = ["flag_id", "severity", "entity", "item", "start", "end"]
     new = [f for f in flag_rows(scored.folder / FLAGS_FILE, columns) if f["flag_id"] not in known]
     if not new:

@@ -35,7 +35,7 @@ from aeflow.scoring import FLAGS_FILE, LATE_QUARANTINE_FILE
 from aeflow.scoring import score_batch as score_staged
 from aeflow.settings import home_for
 from aeflow.store.claims import Claim, claim
-from aeflow.store.digests import sha256_bytes
+from aeflow.store.digests import sha256_bytes, sha256_folder
 from aeflow.store.ledger import Facts, Ledger, open_ledger
 from aeflow.store.paths import Paths
 from aeflow.store.publish import publish, recover
@@ -262,8 +262,10 @@ def config_digest(config: PipelineConfig) -> str:
 def _still_holds(known: Facts, now: Facts, staged: Intake, paths: Paths, keys: Sequence[str]) -> bool:
     """Whether the published report was made of just this: of what `keys` name."""
     aside = sum(staged.quarantined.values())
+    report = paths.report(staged.batch)
     return (
-        paths.report(staged.batch).is_dir()
+        report.is_dir()
+        and known.report_digest == sha256_folder(report)
         and all(getattr(known, key) == getattr(now, key) for key in keys)
         and known.quarantined is not None
         and known.quarantined >= aside

@@ -95,18 +95,21 @@ def check(config: ConfigArgument, json: JsonOption = False) -> None:
 
 
 def doctor(json: JsonOption = False) -> None:
-    """Say what is installed, reachable, and would be used: device, stores, servers."""
+    """Say what is installed, reachable, and would be used: device, stores, servers. Exit code 2: something has
+    to be mended."""
     from aeflow.cli.output import print_json, print_table
     from aeflow.settings import home_for, prepare_environment
 
     prepare_environment(home_for(Path("configs") / "any.yaml"))
-    from flows.doctor import examine
+    from flows.doctor import FINE, examine
 
     rows = examine(home_for(Path("configs") / "any.yaml"))
     if json:
         print_json([{"what": what, "found": found, "state": state} for what, found, state in rows])
     else:
         print_table(["what", "found", "state"], rows)
+    if any(state not in FINE for _, _, state in rows):
+        raise typer.Exit(2)
 
 
 def schema() -> None:

@@ -101,6 +101,12 @@ def retrain(
         raise InputError(
             "expected at most one of --force, --recalibrate, --dry-run, --veto", where="aeflow retrain"
         )
+    if reason and not (force or recalibrate or veto):
+        raise InputError(
+            "expected --reason with --force, --recalibrate or --veto, and none is given",
+            where="aeflow retrain",
+            remedy="Without them the decision gives its own reasons.",
+        )
     if veto:
         said = flow.veto(path, reason)
         print(

@@ -9,6 +9,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from aeflow.exceptions import IntegrityError
+from aeflow.report.stored import reading
 from aeflow.wording import counted
 
 if TYPE_CHECKING:
@@ -30,9 +31,12 @@ def flag_rows(
         columns: to read; None: all.
         suppressed: those instead.
         limit: at most so many; None: all.
+
+    Raises:
+        StorageError, IntegrityError: the file cannot be read.
     """
     light = columns is not None and not set(_PICTURES) & set(columns)
-    with pq.ParquetFile(flags, pre_buffer=False) as file:
+    with reading(flags), pq.ParquetFile(flags, pre_buffer=False) as file:
         wanted = None if columns is None else list(dict.fromkeys([*columns, "suppressed"]))
         batches = file.iter_batches(_ROWS if light else _ROWS_WITH_PICTURES, columns=wanted)
         aside = ((pc.fill_null(b.column("suppressed"), fill_value=False), b) for b in batches)

@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from aeflow.report.receipt import read_receipt
-from aeflow.report.stored import FLAGS_FILE
+from aeflow.report.stored import FLAGS_FILE, reading
 from aeflow.schemas import FLAGS
 from aeflow.store.files import storage_errors
 from aeflow.store.verdicts import Standing, Word, standing, words_that_hold
@@ -174,7 +174,7 @@ def _rows(
     report."""
     if not (report / FLAGS_FILE).is_file():
         return {}
-    with storage_errors(report, "read the flags"), _opened(report) as file:
+    with reading(report / FLAGS_FILE), _opened(report) as file:
         names = [name for name in columns if name in file.schema_arrow.names and name not in _PICTURES]
         table = file.read(columns=names)
     if wanted is not None:

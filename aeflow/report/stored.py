@@ -2,19 +2,54 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Self
 
+import pyarrow as pa
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from aeflow.exceptions import IntegrityError
 from aeflow.store.files import storage_errors
+from aeflow.store.paths import unescape_batch
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
 SCORES_FILE = "scores.parquet"
 FLAGS_FILE = "flags.parquet"
 PRECEDENTS_FILE = "precedents.parquet"
+
+
+def damaged(path: Path, came: str) -> IntegrityError:
+    """The error for a file of a report that is not as it was published, with the command that mends it."""
+    pipeline, _, batch = path.parent.parent.name, *path.parent.name.partition("batch=")[1:]
+    remedy = (
+        f"Score the batch again: aeflow score {pipeline} --batch {unescape_batch(batch)}"
+        if batch
+        else "Score the batch again."
+    )
+    problem = f"the file was changed or damaged since it was published: {' '.join(came.split())[:200]}"
+    return IntegrityError(problem, where=str(path), remedy=remedy)
+
+
+@contextmanager
+def reading(path: Path) -> Iterator[None]:
+    """What reading the table of a report at `path` raises, as an error that says what to do.
+
+    Raises:
+        StorageError: the file cannot be opened.
+        IntegrityError: it is no whole Parquet file, or another one.
+    """
+    with storage_errors(path, f"read {path.name}"):
+        try:
+            yield
+        except (pa.ArrowException, KeyError) as error:
+            raise damaged(path, str(error)) from error
+        except OSError as error:
+            if error.errno is None:  # of Arrow, which found pages that make no sense
+                raise damaged(path, str(error)) from error
+            raise
 
 
 class Stored(BaseModel):
@@ -49,5 +84,5 @@ class Stored(BaseModel):
         except ValidationError as error:
             first = error.errors()[0]
             place = ".".join(str(part) for part in first["loc"]) or "the whole file"
-            msg = f"{path} is no {cls.__name__.lower()} of a report ({place}: {first['msg']}); score the batch again"
-            raise IntegrityError(msg) from error
+            came = f"it is no {cls.__name__.lower()} of a report ({place}: {first['msg']})"
+            raise damaged(path, came) from error

@@ -19,7 +19,7 @@ import pyarrow.parquet as pq
 
 from aeflow.exceptions import IntegrityError, StorageError
 from aeflow.report.receipt import RECEIPT_FILE, read_receipt
-from aeflow.report.stored import FLAGS_FILE
+from aeflow.report.stored import FLAGS_FILE, reading
 from aeflow.report.summary import read_summary
 from aeflow.review.likeness import Marks, entity_marks, flag_directions, joined, worst_boxes_of
 from aeflow.store.files import storage_errors
@@ -224,14 +224,10 @@ def _signature(folder: Path) -> Signature:
 def _read(batch: str, folder: Path, signature: Signature) -> Night:
     receipt, summary = read_receipt(folder), read_summary(folder)
     path = folder / FLAGS_FILE
-    with storage_errors(path, "read the flags"):
-        try:
-            there = pq.read_schema(path).names
-            columns = [*_COLUMNS, *(name for name in _LATER if name in there)]
-            table = pq.read_table(path, columns=columns, partitioning=None)
-        except pa.ArrowException as error:
-            msg = f"{path} cannot be read ({error}); score the batch again"
-            raise IntegrityError(msg) from error
+    with reading(path):
+        there = pq.read_schema(path).names
+        columns = [*_COLUMNS, *(name for name in _LATER if name in there)]
+        table = pq.read_table(path, columns=columns, partitioning=None)
     texts = {name: pc.fill_null(table.column(name), "").to_pylist() for name in ("flag_id", "entity", "item")}
     channel, share = _largest(table.column("channels").combine_chunks())
     return Night(

@@ -16,12 +16,11 @@ from aeflow.exceptions import SourceError
 from aeflow.numerics.proportion import wilson_interval
 from aeflow.report.receipt import read_receipt
 from aeflow.report.reviewed import bound_verdicts
-from aeflow.report.stored import FLAGS_FILE, SCORES_FILE
+from aeflow.report.stored import FLAGS_FILE, SCORES_FILE, reading
 from aeflow.review.exchange_coco import read_dataset, write_dataset
 from aeflow.review.exchange_label_studio import read_tasks, write_tasks
 from aeflow.review.verdict_file import Flag, read_verdicts, write_verdicts
 from aeflow.settings import home_for
-from aeflow.store.files import storage_errors
 from aeflow.store.paths import Paths
 from aeflow.store.verdicts import Standing, Verdict, identity, open_verdicts, standing
 from aeflow.wording import counted
@@ -177,7 +176,7 @@ def published_flags(paths: Paths, zone: ZoneInfo, *, with_regions: bool = False)
     for batch in paths.published():
         report = paths.report(batch)
         version = read_receipt(report).detector_version
-        with storage_errors(report, "read the flags"):
+        with reading(report / FLAGS_FILE):
             columns = [*_COLUMNS, "boxes"] if with_regions else _COLUMNS
             rows = pq.read_table(report / FLAGS_FILE, columns=columns, partitioning=None).to_pylist()
             images = with_regions and any(row["item"] for row in rows)

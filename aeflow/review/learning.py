@@ -9,8 +9,7 @@ import pyarrow.parquet as pq
 from aeflow.data.left_out import CONFIRMED, FLAGGED, NOTHING, LeftOut, Span
 from aeflow.data.periods import to_us
 from aeflow.report.reviewed import reviewed_flags
-from aeflow.report.stored import FLAGS_FILE
-from aeflow.store.files import storage_errors
+from aeflow.report.stored import FLAGS_FILE, reading
 from aeflow.store.verdicts import Standing, Word, words_that_hold
 
 if TYPE_CHECKING:
@@ -76,6 +75,6 @@ def verdicts_since(said: Iterable[Verdict], since: datetime) -> int:
 
 def _flags(report: Path) -> Iterator[dict[str, Any]]:
     if (report / FLAGS_FILE).is_file():
-        with storage_errors(report, "read the flags"), pq.ParquetFile(report / FLAGS_FILE) as file:
+        with reading(report / FLAGS_FILE), pq.ParquetFile(report / FLAGS_FILE) as file:
             names = [name for name in _COLUMNS if name in file.schema_arrow.names]
             yield from file.read(columns=names).to_pylist()

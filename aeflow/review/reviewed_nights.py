@@ -17,9 +17,8 @@ import pyarrow.parquet as pq
 from aeflow.numerics.reviewed_cut import ReviewedNight, reviewed_cut
 from aeflow.report.receipt import MovedCut, read_receipt
 from aeflow.report.reviewed import reviewed_flags
-from aeflow.report.stored import FLAGS_FILE
+from aeflow.report.stored import FLAGS_FILE, reading
 from aeflow.report.summary import read_summary
-from aeflow.store.files import storage_errors
 from aeflow.store.verdicts import Standing
 
 if TYPE_CHECKING:
@@ -105,7 +104,7 @@ def _night(
     receipt = read_receipt(report)
     if receipt.detector_version != version:
         return None
-    with storage_errors(report, "read the flags"), pq.ParquetFile(report / FLAGS_FILE) as file:
+    with reading(report / FLAGS_FILE), pq.ParquetFile(report / FLAGS_FILE) as file:
         flags = file.read(columns=["flag_id", "p_value", "suppressed"]).to_pylist()
     raised = {flag["flag_id"]: flag["p_value"] for flag in flags if not flag["suppressed"]}
     called_false = [p for flag_id, p in raised.items() if false.get(flag_id)]

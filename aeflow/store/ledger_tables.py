@@ -3,11 +3,13 @@ PostgreSQL by `AEFLOW_LEDGER_URL`."""
 
 from __future__ import annotations
 
+import os
 import sqlite3
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
 import sqlalchemy as sa
 from sqlalchemy import event, exc
@@ -226,9 +228,20 @@ def writing(engine: sa.Engine) -> Iterator[sa.Connection]:
 
 
 def _sqlite(file: Path) -> sa.Engine:
+    if file.is_file() and not all(os.access(place, os.W_OK) for place in (file, file.parent)):
+        return _only_read(file)
     with storage_errors(file, "make the ledger's folder"):
         file.parent.mkdir(parents=True, exist_ok=True)
     return _tuned(sa.create_engine(sa.URL.create("sqlite", database=str(file)), poolclass=NullPool))
+
+
+def _only_read(file: Path) -> sa.Engine:
+    """A ledger that this user may read and not write: commands that only look work all the same."""
+    # Of what a living writer has not yet put into the file, the file beside it tells; without one there is
+    # nothing more, and SQLite must not try to make one.
+    how = "mode=ro" if file.with_name(f"{file.name}-wal").exists() else "mode=ro&immutable=1"
+    address = f"sqlite:///file:{quote(str(file))}?{how}&uri=true"
+    return _tuned(sa.create_engine(address, poolclass=NullPool))
 
 
 def _from_url(url: str) -> sa.Engine:

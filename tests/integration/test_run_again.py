@@ -82,3 +82,32 @@ def test_pending_scores_every_missing_batch_once(space):
     history = {"2022-W14", "2022-W15", "2022-W16"}
     assert {b for b, state in states.items() if state == "published"} == states.keys() - history
     assert "Nothing to do" in space.ok("score", "water", "--pending")
+
+
+def test_verify_covers_the_page(space):
+    space.ok("score", "water", "--batch", "2022-W17")
+    page = space.paths("water").report("2022-W17") / "report.html"
+    page.write_text(page.read_text().replace("2022-W17", "2022-W99", 1))
+    ended = space.run("verify", "water", "--batch", "2022-W17")
+    assert ended.code == 1
+    assert "report.html" in ended.out
+
+
+@pytest.mark.parametrize("name", ["summary.json", "flags.parquet", "receipt.json"])
+def test_a_damaged_file_of_a_report_names_the_command_that_mends_it(space, name):
+    space.ok("score", "water", "--batch", "2022-W17")
+    file = space.paths("water").report("2022-W17") / name
+    whole = file.read_bytes()
+    file.write_bytes(whole[: len(whole) // 2])
+    command = {
+        "summary.json": ["report", "water", "--batch", "2022-W17"],
+        "flags.parquet": ["verdicts", "water"],
+        "receipt.json": ["verify", "water", "--batch", "2022-W17"],
+    }[name]
+    message = space.refused(*command)
+    assert name in message
+    assert "aeflow score water --batch 2022-W17" in message
+    # And that command does, where before it would have found nothing to do.
+    space.ok("score", "water", "--batch", "2022-W17")
+    assert file.read_bytes() == whole
+    assert "identical" in space.ok("verify", "water", "--batch", "2022-W17")

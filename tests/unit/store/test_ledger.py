@@ -241,3 +241,16 @@ def test_history_can_be_read_by_plain_sql(ledger, home):
         row = connection.execute(sa.text("SELECT state, at FROM history")).one()
     assert row.state == "running"
     assert str(row.at).startswith("2026-11-20 02:30:00")
+
+
+def test_a_ledger_that_may_only_be_read_is_read(tmp_path, monkeypatch):
+    file = tmp_path / "a folder" / "ledger.db"
+    paths = Paths(file.parent, "pump")
+    open_ledger(paths).begin("b", CLAIM, now=NOW)
+    names = sorted(entry.name for entry in file.parent.iterdir())
+    monkeypatch.setattr("aeflow.store.ledger_tables.os.access", lambda *_: False)
+    ledger = open_ledger(paths)
+    assert [batch.batch for batch in ledger.all()] == ["b"]
+    assert sorted(entry.name for entry in file.parent.iterdir()) == names
+    with pytest.raises(StorageError, match="readonly"):
+        ledger.begin("c", CLAIM, now=NOW)

@@ -226,7 +226,7 @@ def _print_training(done: TrainedDetector) -> None:
     from aeflow.data.intake import in_words
 
     print(
-        f"Detector {done.version} of {done.pipeline}, trained on {counted(done.rows, 'valid item')} "
+        f"Detector {done.version} of {done.pipeline}, from a history of {counted(done.rows, 'valid item')} "
         f"(set aside: {in_words(done.quarantined)})"
     )
     how = counted(done.epochs, "epoch") if done.epochs else "one go"

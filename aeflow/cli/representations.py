@@ -181,7 +181,7 @@ def _print_embedded(done: Embedded) -> None:
 
 
 _WAYS = {"input": "as the network saw it", "trivial": "restored plainly", "restored": "by the network"}
-_FIGURES = {"psnr": "PSNR (dB)", "ssim": "SSIM", "rmse": "RMSE (robust deviations)"}
+_FIGURES = {"psnr": "PSNR (dB)", "ssim": "SSIM", "rmse": "RMSE (in deviations of each channel)"}
 
 
 def _print_restored(done: Restored) -> None:

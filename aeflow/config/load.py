@@ -91,20 +91,80 @@ def dump_json(config: PipelineConfig) -> str:
     return json.dumps(config.model_dump(mode="json"), sort_keys=True, separators=(",", ":"))
 
 
+_WHOLE, _NUMBER, _LIST, _KEYS = "a whole number", "a number", "a list, in square brackets", "keys below it"
+_TIME = "a time such as 2026-11-20T06:00:00"
+_EXPECTED = {
+    **dict.fromkeys(("int_type", "int_parsing", "int_from_float", "int_parsing_size"), _WHOLE),
+    **dict.fromkeys(("float_type", "float_parsing"), _NUMBER),
+    "finite_number": "a number that is not infinite",
+    **dict.fromkeys(("bool_type", "bool_parsing"), "true or false"),
+    "string_type": "text",
+    "string_pattern_mismatch": "text of the form {pattern}",
+    "string_too_short": "text of at least {min_length} characters",
+    "string_too_long": "text of at most {max_length} characters",
+    "literal_error": "one of {expected}",
+    "greater_than": "more than {gt}",
+    "greater_than_equal": "at least {ge}",
+    "less_than": "less than {lt}",
+    "less_than_equal": "at most {le}",
+    "too_short": "at least {min_length} entries",
+    "too_long": "at most {max_length} entries",
+    **dict.fromkeys(("tuple_type", "list_type", "frozen_set_type", "set_type"), _LIST),
+    **dict.fromkeys(("dict_type", "model_type", "model_attributes_type", "mapping_type"), _KEYS),
+    **dict.fromkeys(("datetime_type", "datetime_parsing", "datetime_from_date_parsing"), _TIME),
+}
+"""Kinds of pydantic's errors, in the words of a YAML file."""
+
+
 def _sentence(detail: ErrorDetails) -> str:
     """One validation error as: key: what was expected, what came, the nearest known key."""
-    # Union tags such as `table` stand in pydantic's path; they are no keys of the file.
-    where = ".".join(str(part) for part in detail["loc"]) or "(whole file)"
+    where = _place(detail["loc"])
     if detail["type"] == "extra_forbidden":
         key = str(detail["loc"][-1])
         known = _known_keys(detail["loc"][:-1])
         close = difflib.get_close_matches(key, known, n=1)
         hint = f"; did you mean {close[0]!r}?" if close else f"; known keys: {', '.join(known)}"
         return f"{where}: there is no such key{hint}"
+    if detail["type"] == "missing":
+        return f"{where}: the key is missing, and has no default"
+    if detail["type"] == "union_tag_not_found":
+        return f"{where}: the key {detail['ctx']['discriminator']} is missing, which says of what kind it is"
+    if detail["type"] == "union_tag_invalid":
+        return _unknown_kind(where, detail["ctx"])
+    if detail["type"] in _EXPECTED:
+        return f"{where}: expected {_EXPECTED[detail['type']].format(**detail.get('ctx', {}))}, got {detail['input']!r}"
     message = detail["msg"].removeprefix("Value error, ")
-    if detail["type"] in {"missing", "value_error", "union_tag_not_found"}:
-        return f"{where}: {message[0].lower() + message[1:]}"
-    return f"{where}: {message[0].lower() + message[1:]}, got {detail['input']!r}"
+    message = message[0].lower() + message[1:]
+    return (
+        f"{where}: {message}"
+        if detail["type"] == "value_error"
+        else f"{where}: {message}, got {detail['input']!r}"
+    )
+
+
+def _unknown_kind(where: str, context: dict[str, Any]) -> str:
+    """The message for a name, such as that of a model family, that is none of those known."""
+    known = context["expected_tags"].replace("'", "").split(", ")
+    close = difflib.get_close_matches(context["tag"], known, n=1)
+    hint = f"; did you mean {close[0]!r}?" if close else ""
+    key = context["discriminator"].strip("'")
+    return f"{where}.{key}: expected one of {', '.join(known)}, got {context['tag']!r}{hint}"
+
+
+def _place(loc: tuple[int | str, ...]) -> str:
+    """The keys that lead to a place. Union tags such as `table` stand in pydantic's path too; they are no keys
+    of the file."""
+    keys: list[str] = []
+    candidates: list[type[BaseModel]] = [PipelineConfig]
+    for part in loc:
+        fields = [m.model_fields[str(part)] for m in candidates if str(part) in m.model_fields]
+        if not fields and part in {_tag(m) for m in candidates}:
+            candidates = [m for m in candidates if _tag(m) == part]
+            continue
+        keys.append(str(part))
+        if fields:
+            candidates = [m for field in fields for m in _models_in(field.annotation)]
+    return ".".join(keys) or "(whole file)"
 
 
 def _known_keys(loc: tuple[int | str, ...]) -> list[str]:

@@ -58,6 +58,10 @@ class Column:
     """Of a column of times that are no ISO 8601 text: `source.time_format`; several if it is not clear."""
 
 
+NOT_IN_EVERY_FILE = "not in every file"
+"""Why a column is no channel."""
+
+
 @dataclass(frozen=True)
 class Roles:
     """Which column does what."""

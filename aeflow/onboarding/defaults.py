@@ -38,12 +38,14 @@ from aeflow.config import (
 from aeflow.config.image_defaults import choose_image_model
 from aeflow.config.series_defaults import choose_series
 from aeflow.data import periods
+from aeflow.onboarding.columns import NOT_IN_EVERY_FILE
+from aeflow.onboarding.dated_folders import are_dates
 from aeflow.onboarding.images import ImageProfile
 from aeflow.onboarding.tables import SqlProfile, TableProfile
 from aeflow.wording import counted
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Sequence
 
     from aeflow.onboarding.tables import Readings
 
@@ -124,7 +126,8 @@ def _for_images(profile: ImageProfile, name: str, relative: Callable[[Path], str
             + ("; images of one group then never part between training and test." if groups else "")
         )
     by, history, items = _image_batches(profile, reasons)
-    learnt = sum(profile.folders[folder] for folder in history.batches) or profile.images
+    chosen = [f for f in profile.folders if f <= history.last] if history.last else history.batches
+    learnt = sum(profile.folders[folder] for folder in chosen) or profile.images
     batch_size = choose_batch_size(round(learnt * Split().train))
     reasons["training.batch_size"] = f"Trained on about {counted(round(learnt * Split().train), 'image')}."
     config = PipelineConfig(
@@ -165,6 +168,10 @@ def _image_batches(profile: ImageProfile, reasons: dict[str, str]) -> tuple[str,
     reasons["batch.by"] = f"{len(profile.folders)} folders hold images: each is a batch."
     if profile.in_root:
         reasons["batch.by"] += f" None holds the {counted(profile.in_root, 'image')} directly in the root."
+    if are_dates(profile.folders):
+        reasons["calibration.items_per_batch"] = "The median size of the folders."
+        items = float(np.median(list(profile.folders.values())))
+        return "folder", _first_nights(tuple(profile.folders), reasons), items
     normal = tuple(folder for folder in profile.folders if looks_normal(folder))
     if not normal or len(normal) == len(profile.folders):
         reasons["history.batches"] = (
@@ -175,6 +182,16 @@ def _image_batches(profile: ImageProfile, reasons: dict[str, str]) -> tuple[str,
     items = float(np.median([count for folder, count in profile.folders.items() if folder not in normal]))
     reasons["calibration.items_per_batch"] = "The median size of the other folders."
     return "folder", History(batches=tuple(_as_pattern(folder) for folder in normal)), items
+
+
+def _first_nights(folders: Sequence[str], reasons: dict[str, str]) -> History:
+    """The history of folders that are named by dates, sorted."""
+    count = max(1, int(len(folders) * _HISTORY_SHARE))
+    reasons["batch.by"] = f"The folders {folders[0]} to {folders[-1]} are named by dates: each is a batch."
+    reasons["history.last"] = (
+        f"Taken as normal: the first {count} of {counted(len(folders), 'folder')}; those after wait to be scored."
+    )
+    return History(last=folders[count - 1])
 
 
 def _for_series(profile: TableProfile | SqlProfile, name: str, relative: Callable[[Path], str]) -> Proposal:
@@ -273,6 +290,10 @@ def _series_batches(
 ) -> tuple[BatchRule, History, float]:
     """The batch rule, the history, and the share of the rows that the history holds."""
     span = profile.readings.span_us
+    if isinstance(profile, TableProfile) and profile.folders_are_batches and are_dates(profile.folders):
+        history = _first_nights(tuple(profile.folders), reasons)
+        learnt = sum(count for folder, count in profile.folders.items() if folder <= str(history.last))
+        return BatchRule(by="folder"), history, learnt / profile.files
     if isinstance(profile, TableProfile) and profile.folders_are_batches:
         reasons["batch.by"] = f"The rows have no time, and {', '.join(profile.folders)} hold the same files."
         normal = tuple(folder for folder in profile.folders if looks_normal(folder))
@@ -353,6 +374,12 @@ def _seen_in(profile: TableProfile | SqlProfile) -> Iterable[str]:
         yield f"{counted(profile.files, f'{profile.format} file')}{folders}, {rows}."
     else:
         yield f"{rows} from the query."
+    uneven = [name for name, why in readings.roles.left_out.items() if why == NOT_IN_EVERY_FILE]
+    if uneven:
+        yield (
+            f"Not in every file that was looked at, and so no channel: {', '.join(uneven)}. Where a file lacks what "
+            "should be there, name the channel under source.channels: rows of that file are then set aside."
+        )
     named = [entity.name for entity in readings.entities]
     if profile.readings.roles.entity or getattr(profile, "entity_from_path", False):
         shown = ", ".join(named[:5]) + (", ..." if len(named) > 5 else "")

@@ -32,6 +32,7 @@ from aeflow.data.tables import TableFile, find_files, read_cells
 from aeflow.data.time_formats import read_times_as
 from aeflow.exceptions import ConfigError, SourceError
 from aeflow.onboarding.columns import (
+    NOT_IN_EVERY_FILE,
     Column,
     Roles,
     assign_roles,
@@ -39,6 +40,7 @@ from aeflow.onboarding.columns import (
     look_at_column,
     with_time_format,
 )
+from aeflow.onboarding.dated_folders import are_dates
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -128,7 +130,8 @@ class TableProfile:
     """First-level folder -> files in it."""
     entity_from_path: bool
     folders_are_batches: bool
-    """The rows carry no time and the same files lie in several folders, such as train and test."""
+    """The folders are named by dates; or the rows carry no time and the same files lie in several folders,
+    such as train and test."""
     readings: Readings
 
 
@@ -185,7 +188,10 @@ def profile_table(
         folder, slash, rest = file.name.partition("/")
         if slash:
             by_folder[folder].add(rest)
-    as_batches = roles.time is None and len(by_folder) > 1 and not any("=" in folder for folder in by_folder)
+    dated = are_dates(by_folder) and all("/" in file.name for file in files)
+    as_batches = (dated or (roles.time is None and len(by_folder) > 1)) and not any(
+        "=" in folder for folder in by_folder
+    )
     from_path = entity == FROM_PATH
     if roles.entity is None and not from_path and len(files) > 1:
         groups = by_folder.values() if as_batches else [{file.name for file in files}]
@@ -193,7 +199,7 @@ def profile_table(
             roles.time is None or _files_overlap(files, source)
         )
     entity_column = None if from_path else roles.entity
-    left_out = {**roles.left_out, **dict.fromkeys(odd, "not in every file")}
+    left_out = {**roles.left_out, **dict.fromkeys(odd, NOT_IN_EVERY_FILE)}
     roles = Roles(roles.time, entity_column, roles.channels, left_out)
     entities, whole = _entities(files, source, roles, from_path=from_path, as_batches=as_batches)
     readings = Readings(columns, roles, entities, sum(e.rows for e in entities), whole)

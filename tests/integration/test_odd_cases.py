@@ -42,7 +42,7 @@ def test_training_tells_what_of_the_history_was_set_aside_damaged_images_too(spa
     one.write_bytes(b"")
     other.write_bytes(other.read_bytes()[:-30])
     said = space.ok("train", "digits")
-    assert "trained on 298 valid items (set aside: truncated 1, zero_bytes 1)" in said
+    assert "from a history of 298 valid items (set aside: truncated 1, zero_bytes 1)" in said
 
 
 def test_a_history_without_a_valid_image_is_refused_with_the_reasons(space):

@@ -43,6 +43,25 @@ def test_counts_folders_formats_and_sizes(tmp_path):
     assert found.grey
 
 
+@pytest.mark.parametrize(
+    ("folders", "last"),
+    [
+        (["2026-11-18", "2026-11-19", "2026-11-20"], "2026-11-19"),
+        (["night 20261118", "night 20261119"], "night 20261118"),
+        (["2026-W46", "2026-W47", "2026-W48", "2026-W49"], "2026-W47"),
+        (["good", "2026-11-20"], None),
+        (["tile-1", "tile-2"], None),
+    ],
+)
+def test_of_folders_named_by_dates_the_first_are_the_history(tmp_path, folders, last):
+    for folder in folders:
+        for number in range(3):
+            save(tmp_path / "in" / folder / f"{number}.png")
+    config = load_config(write_config(profile_images(tmp_path / "in"), "tiles", tmp_path / "configs"))
+    assert config.batch.by == "folder"
+    assert config.history.last == last
+
+
 def test_a_png_beside_a_jpg_of_the_same_name_is_a_mask(tmp_path):
     found = profile_images(parts(tmp_path / "parts"))
     assert found.exclude == ("**/*.png",)

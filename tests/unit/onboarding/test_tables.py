@@ -106,6 +106,30 @@ def test_rows_without_time_in_train_and_test_folders_are_batches(tmp_path):
     assert (intake.valid, intake.entities) == (600, ("m1", "m2"))
 
 
+def test_folders_named_by_dates_are_batches_and_the_files_in_them_entities(tmp_path):
+    for day in range(10):
+        for machine in ("m1", "m2"):
+            rows = [(t, i % 7) for i, t in enumerate(hours(24, START + timedelta(days=day)))]
+            write(tmp_path / "data" / f"2026-11-{day + 1:02d}" / f"{machine}.csv", ("time", "x"), rows)
+    found = profile_table(tmp_path / "data")
+    assert (found.folders_are_batches, found.entity_from_path) == (True, True)
+    assert [e.name for e in found.readings.entities] == ["m1", "m2"]
+    config = load_config(write_config(found, "m", tmp_path / "configs"))
+    assert (config.batch.by, config.history.last) == ("folder", "2026-11-07")
+    intake = take_in_history(config, tmp_path / "intake")
+    assert (intake.valid, intake.entities) == (7 * 2 * 24, ("m1", "m2"))
+
+
+def test_a_column_that_some_files_lack_is_told_of(tmp_path):
+    for name, columns in (("a", ("time", "x", "y")), ("b", ("time", "x"))):
+        write(
+            tmp_path / "data" / f"{name}.csv", columns, [(t, *(1.0,) * (len(columns) - 1)) for t in hours(24)]
+        )
+    text = write_config(profile_table(tmp_path / "data"), "m", tmp_path / "configs").read_text()
+    head = " ".join(line.lstrip("# ") for line in text.splitlines() if line.startswith("#"))
+    assert "Not in every file that was looked at, and so no channel: y." in head
+
+
 def test_parquet_is_read_by_its_types(tmp_path):
     table = pa.table(
         {"at": [START + timedelta(minutes=i) for i in range(90)], "x": [float(i) for i in range(90)]}

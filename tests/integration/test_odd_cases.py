@@ -62,8 +62,8 @@ def test_a_label_given_twice_is_one_that_is_found(space):
 
 
 def test_bounds_that_hold_no_batch_are_not_called_done(space):
-    said = space.ok("score", "water", "--from", "2030-W01", "--to", "2030-W02")
-    assert "the source holds no batch from 2030-W01 to 2030-W02" in said
+    message = space.refused("score", "water", "--from", "2030-W01", "--to", "2030-W02")
+    assert "the source has no batch from 2030-W01 to 2030-W02: its first is 2022-W11" in message
 
 
 def test_the_version_is_told(space):

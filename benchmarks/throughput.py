@@ -22,7 +22,7 @@ import numpy as np
 import torch
 
 from aeflow.config import load_config
-from aeflow.detector.image_scores import portion_of
+from aeflow.detector.side_by_side import portion_of
 from aeflow.models.catalog import build
 from aeflow.store.paths import Paths
 from aeflow.training.items import ImageItems, WindowItems

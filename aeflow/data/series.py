@@ -124,7 +124,7 @@ def iter_series(
     prepare: SeriesPrepare,
     cadences: Cadences,
     *,
-    chunk_rows: int = 32_768,
+    chunk_rows: int = 16_384,
     look_back: int = 0,
 ) -> Iterator[SeriesInputs]:
     """The staged rows of a batch as chunks of about `chunk_rows` rows, in the order of the file.

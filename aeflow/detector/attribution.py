@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 LEVEL_POINTS = 20
 """The level of a channel is taken from so many grid points before an event."""
-_VALUES_AT_ONCE = 2**22
+_VALUES_AT_ONCE = 2**20
 
 
 @dataclass(frozen=True, eq=False)

@@ -12,9 +12,9 @@ import torch
 
 from aeflow.data.splits import VALIDATION, spread_out
 from aeflow.detector.image_fitting import ImageHistory
-from aeflow.detector.image_scores import as_unit, portion_of
+from aeflow.detector.image_scores import as_unit
 from aeflow.detector.series_scores import SeriesNormal, Windows, network_input
-from aeflow.detector.side_by_side import map_portions
+from aeflow.detector.side_by_side import map_portions, portion_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -17,9 +17,9 @@ import torch
 
 from aeflow.data.splits import CALIBRATION
 from aeflow.detector.image_fitting import ImageHistory
-from aeflow.detector.image_scores import ImageArrays, as_unit, portion_of
+from aeflow.detector.image_scores import ImageArrays, as_unit
 from aeflow.detector.series_scores import SeriesNormal, Windows, network_input
-from aeflow.detector.side_by_side import map_portions
+from aeflow.detector.side_by_side import map_portions, portion_of
 from aeflow.models.bank import NetworkBank
 from aeflow.numerics.drift import Profile, learn_profile, spread_over
 from aeflow.numerics.scaling import RobustScale, fit_robust_scale

@@ -6,13 +6,12 @@ Legend: N arrays (images or tiles), C bands, H x W pixels of the network's input
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import prod
 from typing import TYPE_CHECKING, TypeAlias, TypeVar
 
 import numpy as np
 import torch
 
-from aeflow.detector.side_by_side import map_portions
+from aeflow.detector.side_by_side import map_portions, portion_of
 from aeflow.numerics.reconstruction_error import image_scores
 
 if TYPE_CHECKING:
@@ -32,9 +31,6 @@ ImageArrays: TypeAlias = "NDArray[np.uint8] | NDArray[np.float32]"
 # worst pixel is noise.
 _TOP_SHARE = 0.02
 _SMOOTH_PX = 3
-# On a CPU a portion's activations should stay in its caches: at 128 x 128, 16 images at once take 60 % of
-# the time of 512 at once.
-_PIXELS_AT_ONCE = 2**18
 
 
 @dataclass(frozen=True)
@@ -112,13 +108,6 @@ def map_reconstructed(
         portion_of(pixels.shape[1:], chunk_items, device),
         device,
     )
-
-
-def portion_of(item_shape: tuple[int, ...], chunk_items: int, device: torch.device) -> int:
-    """How many images of `item_shape` `(C, H, W)` go through the network at once, at most `chunk_items`."""
-    if device.type != "cpu":
-        return chunk_items
-    return max(1, min(chunk_items, _PIXELS_AT_ONCE // prod(item_shape)))
 
 
 def score_images(

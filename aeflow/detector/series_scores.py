@@ -15,7 +15,7 @@ import numpy as np
 import torch
 
 from aeflow.config import Entities
-from aeflow.detector.side_by_side import map_portions
+from aeflow.detector.side_by_side import map_portions, portion_of
 from aeflow.models.errors import error_map
 from aeflow.numerics.expected_band import tolerance
 from aeflow.numerics.reconstruction_error import limited_ratio, series_scores
@@ -149,12 +149,12 @@ def residuals(
         own = network.at(of_window[portion])
         parts, views = own.latent_contributions(x, mask), own.views(x, mask)
         return (
-            views[:, :, -1].float().cpu(),
+            views[:, :, -1].float().cpu().clone(),  # a view of it would keep all points of the windows
             None if parts is None else (parts.sum(dim=1) / network.code_size).float().cpu(),
             None if came is None else _window_roots(error, *came[portion], views, kinds).cpu(),
         )
 
-    found = map_portions(view, ends.size, chunk_items, device)
+    found = map_portions(view, ends.size, portion_of((window, channels), chunk_items, device), device)
     views = torch.cat([last for last, _, _ in found], dim=1)
     latent = [parts.numpy() for _, parts, _ in found if parts is not None]
     if came is None:

@@ -7,6 +7,7 @@ On a GPU, which is filled by one portion, they go one after another.
 from __future__ import annotations
 
 from contextlib import contextmanager
+from math import prod
 from typing import TYPE_CHECKING, TypeVar
 
 import torch
@@ -17,6 +18,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 B = TypeVar("B")
+
+# On a CPU a portion's activations should stay in its caches, and memory is held by portions alone: at 128 x 128,
+# 16 images at once take 60 % of the time of 512 at once; an LSTM over 60 points of 38 channels takes as long for
+# 114 windows at once as for 512, in a tenth less memory.
+_VALUES_AT_ONCE = 2**18
 
 
 def map_portions(function: Callable[[slice], B], items: int, size: int, device: torch.device) -> list[B]:
@@ -37,6 +43,13 @@ def map_portions(function: Callable[[slice], B], items: int, size: int, device: 
         if min(workers, len(begins)) < 2:
             return [call(begin) for begin in begins]
         return list(map_in_order(call, begins, workers=workers, ahead=2 * workers))
+
+
+def portion_of(item_shape: tuple[int, ...], chunk_items: int, device: torch.device) -> int:
+    """How many items of `item_shape` go through the network at once, at most `chunk_items`."""
+    if device.type != "cpu":
+        return chunk_items
+    return max(1, min(chunk_items, _VALUES_AT_ONCE // prod(item_shape)))
 
 
 @contextmanager

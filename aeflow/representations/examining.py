@@ -17,8 +17,9 @@ from aeflow.config import SeriesPrepare
 from aeflow.data.images import iter_images
 from aeflow.data.series import iter_series
 from aeflow.detector.codes import scaled_windows
-from aeflow.detector.image_scores import as_unit, portion_of
+from aeflow.detector.image_scores import as_unit
 from aeflow.detector.series_scores import SeriesNormal
+from aeflow.detector.side_by_side import portion_of
 from aeflow.exceptions import InputError
 from aeflow.models.errors import error_map
 from aeflow.numerics.codes import CodeMoments, active_units

@@ -13,8 +13,8 @@ import torch
 from PIL import Image
 
 from aeflow.data.tiling import stitch
-from aeflow.detector.image_scores import as_unit, portion_of
-from aeflow.detector.side_by_side import map_portions
+from aeflow.detector.image_scores import as_unit
+from aeflow.detector.side_by_side import map_portions, portion_of
 from aeflow.models.errors import ssim_map
 from aeflow.numerics.image_quality import psnr
 from aeflow.representations.encoding import mean_by_image

@@ -10,14 +10,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
 
 from aeflow.config import SeriesPrepare
 from aeflow.data.images import iter_images
 from aeflow.data.labels import key_in_words, parse_key
 from aeflow.data.series import iter_series
 from aeflow.detector.codes import scaled_windows
-from aeflow.detector.image_scores import as_unit
+from aeflow.detector.image_scores import look_at_pixels
 from aeflow.detector.series_scores import SeriesNormal
 from aeflow.exceptions import InputError, SourceError
 from aeflow.report.contact_sheet import image_sheet, window_sheet
@@ -35,6 +34,7 @@ from flows.side_task import side_task
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    import torch
     from numpy.typing import NDArray
 
     from aeflow.config import Kind
@@ -234,7 +234,7 @@ def _some_items(task: SideTask, staged: Intake) -> Iterator[tuple[torch.Tensor, 
         return
     config = task.config.model_copy(update={"prepare": prepare}).at(task.config.folder)
     for images in iter_images(config, staged, chunk_items=min(chunk_items, _LOOKED_AT)):
-        yield torch.from_numpy(as_unit(images.pixels)).to(task.device), None
+        yield look_at_pixels(task.detector.image_normal, images.pixels, task.device).seen, None
         done += len(images.pixels)
         if done >= _LOOKED_AT:
             return

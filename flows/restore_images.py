@@ -92,7 +92,11 @@ def restore_images(
             if not corruptions:
                 truth = _clean_arrays(config, clean, inputs)
             restored = restore_arrays(
-                task.detector.network, seen, device=task.device, chunk_items=config.compute.chunk_items
+                task.detector.image_normal,
+                task.detector.network,
+                seen,
+                device=task.device,
+                chunk_items=config.compute.chunk_items,
             )
             figures = _figures({"input": seen, "trivial": trivial, "restored": restored}, truth, inputs)
             writer.write_table(_table(inputs, figures))

@@ -29,6 +29,8 @@ from aeflow.config.stages import (
 
 _OF_SERIES = ("points", "distance", "smooth_points", "point_weight", "baseline_points", "baseline_quantile")
 """Keys of `scoring` that say nothing of images."""
+_OF_IMAGES = ("spread",)
+"""Keys of `scoring` that say nothing of series."""
 _SERIES_ERRORS: tuple[ErrorKind, ...] = ("mse", "mae", "huber")
 
 
@@ -149,6 +151,13 @@ class PipelineConfig(Section):
         changed = [key for key in _OF_SERIES if getattr(self.scoring, key) != getattr(usual, key)]
         if self.kind == "images" and changed:
             msg = f"scoring.{changed[0]} is for series, not for images"
+            raise ValueError(msg)
+        changed = [key for key in _OF_IMAGES if getattr(self.scoring, key) != getattr(usual, key)]
+        if self.kind == "series" and changed:
+            msg = f"scoring.{changed[0]} is for images, not for series"
+            raise ValueError(msg)
+        if self.scoring.spread == "pixel" and getattr(self.prepare, "fit", "") == "tile":
+            msg = "scoring.spread pixel is for whole images: a pixel of a tile shows another place in each; set it to band"
             raise ValueError(msg)
 
     def _check_window(self) -> None:

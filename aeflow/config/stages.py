@@ -9,7 +9,7 @@ from pydantic import Field, model_validator
 from aeflow.config.base import Section
 from aeflow.config.corruptions import Corruption
 
-ErrorKind = Literal["mse", "mae", "huber", "bce", "ssim", "ms_ssim"]
+ErrorKind = Literal["mse", "mae", "huber", "bce", "ssim", "ms_ssim", "gms", "ms_gms"]
 """How far what is expected lies from what came; see `aeflow.models.errors`."""
 
 
@@ -53,11 +53,20 @@ class ImagePrepare(Section):
     size in its own resolution, and each tile is scored."""
     tile_overlap_px: int = Field(default=0, ge=0)
     """With fit: tile. By so much neighbouring tiles overlap."""
+    contrast: Literal["none", "local"] = "none"
+    """What the network is shown. none: the pixels; local: each less the mean of the square around it, in units
+    of the deviation there, so that neither brightness nor slow changes of light count. What people are shown
+    are pixels all the same."""
+    contrast_px: int = Field(default=9, ge=3, le=511)
+    """With contrast: local. Side of that square in pixels of the network, odd."""
 
     @model_validator(mode="after")
-    def _overlap_smaller_than_tile(self) -> Self:
+    def _sizes_fit_together(self) -> Self:
         if self.tile_overlap_px >= min(self.height_px, self.width_px):
             msg = f"tile_overlap_px ({self.tile_overlap_px}) must be smaller than the tile"
+            raise ValueError(msg)
+        if self.contrast_px % 2 == 0:
+            msg = f"contrast_px ({self.contrast_px}) must be odd: the square has a pixel in its middle"
             raise ValueError(msg)
         return self
 
@@ -94,7 +103,8 @@ class Training(Section):
     loss: ErrorKind = "mse"
     """mse: squares, so that few large errors count; mae: absolute; huber: squares up to 1, absolute
     beyond. Images also: bce, cross-entropy, for a network whose output lies in 0..1; ssim and ms_ssim:
-    structural similarity, at one or several scales."""
+    structural similarity, at one or several scales; gms and ms_gms: similarity of the magnitudes of gradients,
+    which knows edges alone: as a loss it leaves brightness open, so rather for `scoring.error`."""
     corruption: tuple[Corruption, ...] = ()
     """How items are spoiled before the network sees them, one after the other; it is to give back the
     clean ones. Such as [{kind: masking_noise, share: 0.3}]."""
@@ -122,6 +132,10 @@ class Scoring(Section):
 
     error: ErrorKind | None = None
     """The error that is scored, one of those of `training.loss`. None: that very one."""
+    spread: Literal["band", "pixel"] = "band"
+    """Images: in units of what errors are. band: of how large they usually are in a band; pixel: of how large they
+    usually are at that pixel of images that trained nothing, for parts that always lie alike: where normal
+    images differ, an error counts for less. Not with prepare.fit tile, whose pixels show other places."""
     points: Literal["last", "window"] = "last"
     """Series: last: a score is of what was not expected of a window's last point; window: of all of its points,
     so that an odd shape counts as a whole, and is found as long as the window holds it."""

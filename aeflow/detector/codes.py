@@ -12,7 +12,7 @@ import torch
 
 from aeflow.data.splits import VALIDATION, spread_out
 from aeflow.detector.image_fitting import ImageHistory
-from aeflow.detector.image_scores import as_unit
+from aeflow.detector.image_scores import ImageNormal, look_at_pixels
 from aeflow.detector.series_scores import SeriesNormal, Windows, network_input
 from aeflow.detector.side_by_side import map_portions, portion_of
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from aeflow.data.series import SeriesInputs
-    from aeflow.detector.image_scores import ImageArrays, ImageNormal
+    from aeflow.detector.image_scores import ImageArrays
     from aeflow.detector.series_fitting import SeriesHistory
     from aeflow.models.autoencoder import Autoencoder
 
@@ -31,12 +31,17 @@ _ITEMS_OF_EACH = 20  # of many networks
 
 
 def encode_arrays(
-    network: Autoencoder, pixels: ImageArrays, *, device: torch.device, chunk_items: int
+    normal: ImageNormal,
+    network: Autoencoder,
+    pixels: ImageArrays,
+    *,
+    device: torch.device,
+    chunk_items: int,
 ) -> NDArray[np.float32]:
     """The codes `(N, D)` of arrays `(N, C, H, W)`; nothing depends on `chunk_items`."""
 
     def encode(portion: slice) -> NDArray[np.float32]:
-        return _numbers(network.encode(torch.from_numpy(as_unit(pixels[portion])).to(device), None))
+        return _numbers(network.encode(look_at_pixels(normal, pixels[portion], device).seen, None))
 
     size = portion_of(pixels.shape[1:], chunk_items, device)
     nothing = np.empty((0, network.code_size), dtype=np.float32)
@@ -123,7 +128,8 @@ def usual_codes(
 ) -> NDArray[np.float32]:
     """The codes `(N, D)` of the `items` `(N,)` of `usual_items` by their `networks` `(N,)`."""
     if isinstance(history, ImageHistory):
-        return encode_arrays(network, history.pixels[items], device=device, chunk_items=chunk_items)
+        assert isinstance(normal, ImageNormal)
+        return encode_arrays(normal, network, history.pixels[items], device=device, chunk_items=chunk_items)
     assert isinstance(normal, SeriesNormal)
     grid = history.grid
     points = items[:, np.newaxis] + np.arange(1 - window, 1)

@@ -99,6 +99,12 @@ class Detector:
         """A detector never trains."""
         self.network.eval()
 
+    @property
+    def image_normal(self) -> ImageNormal:
+        """What was learnt of images beside the network; of a detector of images."""
+        assert isinstance(self.normal, ImageNormal)
+        return self.normal
+
     def score_series(self, inputs: SeriesInputs, *, device: torch.device, chunk_items: int) -> WindowScores:
         """Score of the last point of every window of `inputs`, float32, higher is more abnormal."""
         assert isinstance(self.normal, SeriesNormal)
@@ -114,18 +120,16 @@ class Detector:
 
     def score_images(self, pixels: ImageArrays, *, device: torch.device, chunk_items: int) -> ArrayScores:
         """Score of each array `(N, C, H, W)`, float32, higher is more abnormal."""
-        assert isinstance(self.normal, ImageNormal)
         return score_images(
-            self.normal, self.network, pixels, self.config.error, device=device, chunk_items=chunk_items
+            self.image_normal, self.network, pixels, self.config.error, device=device, chunk_items=chunk_items
         )
 
     def map_errors(
         self, pixels: ImageArrays, *, device: torch.device, chunk_items: int
     ) -> tuple[ArrayScores, ArrayMaps]:
         """As `score_images`, and where the errors lie and what was expected."""
-        assert isinstance(self.normal, ImageNormal)
         return map_errors(
-            self.normal, self.network, pixels, self.config.error, device=device, chunk_items=chunk_items
+            self.image_normal, self.network, pixels, self.config.error, device=device, chunk_items=chunk_items
         )
 
     def p_values(self, scores: NDArray[np.float32], entity: str = "") -> NDArray[np.float64]:

@@ -13,11 +13,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
 
 from aeflow.data.splits import CALIBRATION
 from aeflow.detector.image_fitting import ImageHistory
-from aeflow.detector.image_scores import ImageArrays, as_unit
+from aeflow.detector.image_scores import ImageArrays, ImageNormal, as_unit, look_at_pixels
 from aeflow.detector.series_scores import SeriesNormal, Windows, network_input
 from aeflow.detector.side_by_side import map_portions, portion_of
 from aeflow.models.bank import NetworkBank
@@ -27,6 +26,7 @@ from aeflow.numerics.scaling import RobustScale, fit_robust_scale
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    import torch
     from numpy.typing import NDArray
 
     from aeflow.data.series import SeriesInputs
@@ -122,11 +122,13 @@ def window_codes(
     return _encode_ends(network, scaled, inputs.observed, inputs.ends[chosen], inputs.window, device)
 
 
-def array_codes(network: Autoencoder, pixels: ImageArrays, device: torch.device) -> NDArray[np.float32]:
+def array_codes(
+    network: Autoencoder, normal: ImageNormal, pixels: ImageArrays, device: torch.device
+) -> NDArray[np.float32]:
     """The codes `(N, D)` of arrays `(N, C, H, W)`."""
     return _encode(
         network,
-        lambda portion: (torch.from_numpy(as_unit(pixels[portion])).to(device), None),
+        lambda portion: (look_at_pixels(normal, pixels[portion], device).seen, None),
         len(pixels),
         portion_of(pixels.shape[1:], 256, device),
         device,
@@ -185,7 +187,7 @@ def _of_images(
     block = _blocks_of_images(history, items_per_batch)
     inputs = learn_profile(scale.apply(raw, nobody), nobody, block[looked_at], n_entities=1)
     coded = number[spread_over(number, number.size / (2 * CODED_ITEMS))]
-    codes = array_codes(detector.network, history.pixels[coded], device)
+    codes = array_codes(detector.network, detector.image_normal, history.pixels[coded], device)
     directions, of_codes = _learn_codes(codes, block[coded])
     return DriftReference(names, scale, None, inputs, directions, of_codes)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -17,7 +17,9 @@ from aeflow.data.splits import CALIBRATION, TEST, TRAIN, VALIDATION, split_group
 from aeflow.detector.image_scores import ImageArrays, ImageNormal, as_unit, map_reconstructed, score_images
 from aeflow.exceptions import DetectorError
 from aeflow.models.catalog import build
+from aeflow.models.contrast import contrast_of
 from aeflow.numerics.calibration import Calibration, fit_calibration
+from aeflow.numerics.reconstruction_error import fit_pixel_spread
 from aeflow.training.items import ImageItems
 from aeflow.training.loop import TrainingResult, fit_network
 
@@ -28,9 +30,11 @@ if TYPE_CHECKING:
     import torch
     from numpy.typing import NDArray
 
-    from aeflow.config import ErrorKind, Model, PipelineConfig
+    from aeflow.config import Model, PipelineConfig
     from aeflow.data.intake import Intake
     from aeflow.models.autoencoder import Autoencoder
+    from aeflow.models.contrast import LocalContrast
+    from aeflow.training.items import TrainingItems
     from aeflow.training.loop import Progress
 
 # A band that is reconstructed perfectly would make every later speck infinitely abnormal.
@@ -120,10 +124,11 @@ def fit_images(
     assert isinstance(config.prepare, ImagePrepare)
     _check_parts(config, history)
     network = build(model, config.item_shape, seed=config.seed)
+    contrast = contrast_of(config.prepare)
     result = fit_network(
         network,
-        ImageItems(history.of(TRAIN)),
-        ImageItems(history.of(VALIDATION)),
+        shown_items(history.of(TRAIN), contrast),
+        shown_items(history.of(VALIDATION), contrast),
         training=config.training,
         seed=config.seed,
         device=device,
@@ -133,7 +138,9 @@ def fit_images(
     )
     network.eval()
     chunk = config.compute.chunk_items
-    normal = ImageNormal(_spread(network, history.of(VALIDATION), config.error, device, chunk))
+    bands = history.pixels.shape[1]
+    normal = ImageNormal(np.ones(bands, dtype=np.float32), contrast)
+    normal = replace(normal, spread=_spread(normal, network, history.of(VALIDATION), config, device))
 
     def scores(part: int) -> NDArray[np.float32]:
         found = score_images(
@@ -145,7 +152,7 @@ def fit_images(
     calibration = fit_calibration_of_images(config, calibration_scores, history, items_per_batch)
     some = history.of(VALIDATION)[:_SAMPLES]
     shown = map_reconstructed(
-        lambda one: one.expected, network, some, config.error, device=device, chunk_items=chunk
+        lambda one: one.expected, normal, network, some, config.error, device=device, chunk_items=chunk
     )
     samples = as_unit(some), np.concatenate(shown)
     return ImageFit(normal, network, calibration, result, calibration_scores, scores(TEST), samples)
@@ -187,23 +194,35 @@ def _group_codes(history: ImageHistory, items: NDArray[np.int64]) -> NDArray[np.
     )
 
 
+def shown_items(pixels: ImageArrays, contrast: LocalContrast | None) -> TrainingItems:
+    """Arrays as a network that sees them so is trained on them."""
+    items = ImageItems(pixels)
+    return items if contrast is None else items.seen_as(lambda x, observed: (contrast.look(x).seen, observed))
+
+
 def _spread(
+    normal: ImageNormal,
     network: Autoencoder,
     pixels: ImageArrays,
-    error: ErrorKind,
+    config: PipelineConfig,
     device: torch.device,
-    chunk_items: int,
 ) -> NDArray[np.float32]:
-    """Square root of the mean error of each band, `(C,)`, in portions of fixed memory."""
+    """Square root of the mean error of each band `(C,)`, or of each pixel `(C, H, W)` as it is configured, in
+    portions of fixed memory."""
+    of_pixels = config.scoring.spread == "pixel"
     totals = map_reconstructed(
-        lambda one: one.error.sum(axis=(0, 2, 3), dtype=np.float64),
+        lambda one: one.error.sum(axis=0 if of_pixels else (0, 2, 3), dtype=np.float64),
+        normal,
         network,
         pixels,
-        error,
+        config.error,
         device=device,
-        chunk_items=chunk_items,
+        chunk_items=config.compute.chunk_items,
     )
-    spread = np.sqrt(np.sum(totals, axis=0) / (pixels.size / pixels.shape[1]))
+    total = np.sum(totals, axis=0)
+    if of_pixels:
+        return fit_pixel_spread(total, len(pixels), least=float(_SMALLEST_SPREAD))
+    spread = np.sqrt(total / (pixels.size / pixels.shape[1]))
     floored: NDArray[np.float32] = np.maximum(spread, _SMALLEST_SPREAD).astype(np.float32)
     return floored
 

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 
 from aeflow.detector.side_by_side import map_portions, portion_of
+from aeflow.models.contrast import look_at
 from aeflow.numerics.reconstruction_error import image_scores
 
 if TYPE_CHECKING:
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
     from aeflow.config import ErrorKind
     from aeflow.models.autoencoder import Autoencoder
+    from aeflow.models.contrast import LocalContrast, Look
 
 B = TypeVar("B")
 
@@ -37,11 +39,13 @@ _SMOOTH_PX = 3
 class ImageNormal:
     """What was learnt of the images beside the network.
 
-    spread: `(C,)` float32, square root of the mean error of held-out pixels in each band; for squared
-        errors the root mean square of the residuals, in 0..1 units.
+    spread: float32, square root of the mean error of held-out pixels: in each band `(C,)`, or at each pixel
+        `(C, H, W)`; for squared errors the root mean square of the residuals, in 0..1 units.
+    contrast: how the network is shown images; None: as they are.
     """
 
     spread: NDArray[np.float32]
+    contrast: LocalContrast | None = None
 
 
 @dataclass(frozen=True)
@@ -69,23 +73,28 @@ def as_unit(pixels: ImageArrays) -> NDArray[np.float32]:
 
 @dataclass(frozen=True)
 class Reconstructed:
-    """What the network expected of some images, its error, and the additive parts of the latent statistic
-    or None, `(N, C, H, W)` each."""
+    """What was expected of some images, as pixels; the error of the network in what it was shown; and the
+    additive parts of the latent statistic or None, `(N, C, H, W)` each."""
 
     expected: NDArray[np.float32]
     error: NDArray[np.float32]
     latent: NDArray[np.float32] | None
 
 
+def look_at_pixels(normal: ImageNormal, pixels: ImageArrays, device: torch.device) -> Look:
+    """`pixels` `(N, C, H, W)` as every network of the detector is shown them, on `device`."""
+    return look_at(torch.from_numpy(as_unit(pixels)).to(device), normal.contrast)
+
+
 def reconstruct(
-    network: Autoencoder, pixels: ImageArrays, error: ErrorKind, device: torch.device
+    normal: ImageNormal, network: Autoencoder, pixels: ImageArrays, error: ErrorKind, device: torch.device
 ) -> Reconstructed:
     """Run `pixels` `(N, C, H, W)` through the network, all at once."""
-    x = torch.from_numpy(as_unit(pixels)).to(device)
-    found = network.compare(x, None, error)
-    parts = network.latent_contributions(x, None)
+    look = look_at_pixels(normal, pixels, device)
+    found = network.compare(look.seen, None, error)
+    parts = network.latent_contributions(look.seen, None)
     return Reconstructed(
-        found.expected.float().cpu().numpy(),
+        look.pixels(found.expected.float()).cpu().numpy(),
         found.error.float().cpu().numpy(),
         None if parts is None else (parts / network.code_size).float().cpu().numpy(),
     )
@@ -93,6 +102,7 @@ def reconstruct(
 
 def map_reconstructed(
     function: Callable[[Reconstructed], B],
+    normal: ImageNormal,
     network: Autoencoder,
     pixels: ImageArrays,
     error: ErrorKind,
@@ -103,7 +113,7 @@ def map_reconstructed(
     """`function` of what the network makes of each portion of `pixels` `(N, C, H, W)`, at most
     `chunk_items` of them at a time; results in order."""
     return map_portions(
-        lambda portion: function(reconstruct(network, pixels[portion], error, device)),
+        lambda portion: function(reconstruct(normal, network, pixels[portion], error, device)),
         len(pixels),
         portion_of(pixels.shape[1:], chunk_items, device),
         device,
@@ -123,6 +133,7 @@ def score_images(
     other arrays."""
     found = map_reconstructed(
         lambda one: _scores(_errors(normal, one)),
+        normal,
         network,
         pixels,
         error,
@@ -147,7 +158,7 @@ def map_errors(
         errors = _errors(normal, one)
         return _scores(errors), errors.sum(axis=1), np.clip(one.expected, 0, 1)
 
-    found = map_reconstructed(examine, network, pixels, error, device=device, chunk_items=chunk_items)
+    found = map_reconstructed(examine, normal, network, pixels, error, device=device, chunk_items=chunk_items)
     nothing = np.empty((0, *pixels.shape[1:]), dtype=np.float32)
     return _joined([scores for scores, _, _ in found], pixels.shape[1]), ArrayMaps(
         np.concatenate([nothing[:, 0], *(error_map for _, error_map, _ in found)]),
@@ -157,7 +168,9 @@ def map_errors(
 
 def _errors(normal: ImageNormal, found: Reconstructed) -> NDArray[np.float32]:
     """The errors in units of what is normal, `(N, C, H, W)`."""
-    unit = np.square(normal.spread)[:, None, None]
+    unit = np.square(normal.spread)
+    if unit.ndim == 1:
+        unit = unit[:, None, None]
     errors: NDArray[np.float32] = np.divide(found.error, unit, dtype=np.float32)
     if found.latent is not None:
         errors += found.latent * np.float32(errors[0].size)

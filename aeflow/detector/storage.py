@@ -16,7 +16,7 @@ import numpy as np
 import safetensors.numpy
 import safetensors.torch
 
-from aeflow.config import PipelineConfig
+from aeflow.config import ImagePrepare, PipelineConfig
 from aeflow.data.reference import Reference
 from aeflow.data.series import Cadences
 from aeflow.detector.detector import Detector, FittedOn
@@ -27,6 +27,7 @@ from aeflow.detector.series_scores import SeriesNormal
 from aeflow.exceptions import DetectorError
 from aeflow.models.bank import NetworkBank
 from aeflow.models.catalog import build
+from aeflow.models.contrast import contrast_of
 from aeflow.numerics.calibration import Calibration
 from aeflow.numerics.gridding import Cadence
 from aeflow.numerics.likeness import CodeSpace
@@ -38,7 +39,6 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from aeflow.config import Entities
 
 FORMAT = 1
 BASELINE_FOLDER = "baseline"
@@ -133,7 +133,7 @@ def load(folder: Path) -> Detector:
     return Detector(
         config=config,
         network=network,
-        normal=_normal(config.entities, facts, arrays),
+        normal=_normal(config, facts, arrays),
         calibration=calibrations.pop(""),
         entity_calibrations=calibrations,
         cohort_calibrations=_calibrations(facts.get("cohort_calibrations", {}), arrays, "cohort"),
@@ -187,10 +187,11 @@ def _calibrations(
 
 
 def _normal(
-    cohorts: Entities, facts: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]
+    config: PipelineConfig, facts: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]
 ) -> SeriesNormal | ImageNormal:
     if "cadences" not in facts:
-        return ImageNormal(arrays["spread"])
+        assert isinstance(config.prepare, ImagePrepare)
+        return ImageNormal(arrays["spread"], contrast_of(config.prepare))
     known = {name: Cadence(*pair) for name, pair in facts["cadences"]["known"].items()}
     return SeriesNormal(
         entities=tuple(facts["entities"]),
@@ -199,7 +200,7 @@ def _normal(
         spread=arrays["spread"],
         usual_level=arrays.get("usual_level", np.ones(len(arrays["spread"]), dtype=np.float32)),
         whitening=arrays.get("whitening"),
-        cohorts=cohorts,
+        cohorts=config.entities,
         member=arrays.get("member"),
     )
 

@@ -12,6 +12,8 @@ from torch import Tensor
 from torch.nn import functional
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from aeflow.config import ErrorKind
 
 # Where the Huber error turns from a square to a line, in the unit of the items.
@@ -24,24 +26,20 @@ _SSIM_C1, _SSIM_C2 = 0.01**2, 0.03**2
 # Wang, Simoncelli and Bovik, "Multiscale structural similarity for image quality assessment", 2003.
 _SCALE_WEIGHTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)
 _LEAST_SIDE = 8
+# Xue, Zhang, Mou and Bovik, "Gradient magnitude similarity deviation: a highly efficient perceptual image
+# quality index", 2014: their constant is for 0..255.
+_GMS_C = 170 / 255**2
+# Zavrtanik, Kristan and Skocaj, "Reconstruction by inpainting for visual anomaly detection", 2021.
+_GMS_SCALES = 4
+_LEAST_SQUARED_GRADIENT = 1e-12
 # A similarity may be negative, which has no root.
 _LEAST_SIMILARITY = 1e-4
 
 
 def error_map(kind: ErrorKind, expected: Tensor, x: Tensor) -> Tensor:
-    """The error of each value, `(N, *item_shape)`, not negative. SSIM and its multi-scale form take images
-    `(N, C, H, W)` in 0..1; cross-entropy takes what is expected as a probability."""
-    if kind == "mse":
-        return (expected - x).square()
-    if kind == "mae":
-        return (expected - x).abs()
-    if kind == "huber":
-        return functional.huber_loss(expected, x, reduction="none", delta=_HUBER_DELTA)
-    if kind == "bce":
-        return _excess_cross_entropy(expected, x)
-    if kind == "ssim":
-        return 1 - ssim_map(expected, x)
-    return 1 - multi_scale_ssim_map(expected, x)
+    """The error of each value, `(N, *item_shape)`, not negative. SSIM, GMS and their multi-scale forms take
+    images `(N, C, H, W)` in 0..1; cross-entropy takes what is expected as a probability."""
+    return _ERRORS[kind](expected, x)
 
 
 def mean_error(kind: ErrorKind, expected: Tensor, x: Tensor, weight: Tensor | None = None) -> Tensor:
@@ -85,6 +83,41 @@ def multi_scale_ssim_map(expected: Tensor, x: Tensor) -> Tensor:
     return whole
 
 
+def gradient_difference_map(expected: Tensor, x: Tensor) -> Tensor:
+    """One less the similarity of the gradients' magnitudes around each pixel, `(N, C, H, W)` in 0..1, 0 where
+    both are alike. Brightness does not count, nor which way an edge goes. At the border images go on as their
+    last pixels."""
+    one, other = _gradient_magnitude(expected), _gradient_magnitude(x)
+    # 1 - (2 a b + c) / (a a + b b + c), without the digits that are lost where a and b are alike.
+    return (one - other).square() / (one.square() + other.square() + _GMS_C)
+
+
+def multi_scale_gradient_difference_map(expected: Tensor, x: Tensor) -> Tensor:
+    """The mean over up to four scales, each of half the size of the one before and brought back to full size;
+    images of under 64 pixels a side have fewer."""
+    size = x.shape[2:]
+    scales = 1
+    while scales < _GMS_SCALES and min(size) >= _LEAST_SIDE << scales:
+        scales += 1
+    whole = gradient_difference_map(expected, x)
+    for _ in range(scales - 1):
+        expected, x = (functional.avg_pool2d(image, 2) for image in (expected, x))
+        coarse = gradient_difference_map(expected, x)
+        whole = whole + functional.interpolate(coarse, size=size, mode="bilinear", align_corners=False)
+    return whole / scales
+
+
+def _gradient_magnitude(image: Tensor) -> Tensor:
+    """By Prewitt's filters."""
+    image = functional.pad(image, (1, 1, 1, 1), mode="replicate")
+    across = (image[..., 2:] - image[..., :-2]) / 3
+    down = (image[..., 2:, :] - image[..., :-2, :]) / 3
+    across = across[..., :-2, :] + across[..., 1:-1, :] + across[..., 2:, :]
+    down = down[..., :-2] + down[..., 1:-1] + down[..., 2:]
+    # A root has no gradient at 0.
+    return (across.square() + down.square() + _LEAST_SQUARED_GRADIENT).sqrt()
+
+
 def _similarities(expected: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
     """Of luminance, and of contrast and structure."""
     bands = x.shape[1]
@@ -120,3 +153,15 @@ def _excess_cross_entropy(expected: Tensor, x: Tensor) -> Tensor:
     p = expected.clamp(_LEAST_PROBABILITY, 1 - _LEAST_PROBABILITY)
     q = x.clamp(_LEAST_PROBABILITY, 1 - _LEAST_PROBABILITY)
     return (q * (q / p).log() + (1 - q) * ((1 - q) / (1 - p)).log()).clamp_min(0)
+
+
+_ERRORS: dict[ErrorKind, Callable[[Tensor, Tensor], Tensor]] = {
+    "mse": lambda expected, x: (expected - x).square(),
+    "mae": lambda expected, x: (expected - x).abs(),
+    "huber": lambda expected, x: functional.huber_loss(expected, x, reduction="none", delta=_HUBER_DELTA),
+    "bce": _excess_cross_entropy,
+    "ssim": lambda expected, x: 1 - ssim_map(expected, x),
+    "ms_ssim": lambda expected, x: 1 - multi_scale_ssim_map(expected, x),
+    "gms": gradient_difference_map,
+    "ms_gms": multi_scale_gradient_difference_map,
+}

@@ -18,6 +18,8 @@ from aeflow.numerics.shapes import expect_entities, expect_finite, expect_shape
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+_BAND_IMAGES = 10
+"""So many images of the whole band stand beside those of a pixel; see `fit_pixel_spread`."""
 _LARGEST_RATIO = 1e15
 """A residual of more spreads counts as this many, so that its square stays a finite float32."""
 
@@ -124,6 +126,31 @@ def common_spread(spread: NDArray[np.float32], channels: int) -> NDArray[np.floa
     kinds = spread.reshape(len(spread), -1, channels).astype(np.float64)
     together = np.sqrt(np.mean(kinds**2, axis=2, keepdims=True))
     return np.broadcast_to(together, kinds.shape).reshape(spread.shape).astype(np.float32)
+
+
+def fit_pixel_spread(total: NDArray[np.floating[Any]], items: int, *, least: float) -> NDArray[np.float32]:
+    """What the error of a pixel usually is, as a spread: the square root of its mean over held-out images,
+    `(C, H, W)` float32.
+
+    Each mean is drawn towards that of the whole band, as `_BAND_IMAGES` more images would draw it that err as
+    the band does: of few images a pixel alone tells little.
+
+    Args:
+        total: `(C, H, W)`, the sum of the errors of each pixel over normal images that did not train the weights.
+        items: how many images; at least 1.
+        least: in the unit of the residual; a pixel that was always rebuilt must not outweigh all others.
+
+    Raises:
+        InputError: another shape, no images, or a sum that is not finite.
+    """
+    expect_shape("total", total, (None, None, None))
+    expect_finite("sums of errors", total)
+    if items < 1:
+        msg = f"expected errors of at least one image, got {items}"
+        raise InputError(msg)
+    of_band = total.mean(axis=(1, 2), keepdims=True) / items
+    mean = (total + _BAND_IMAGES * of_band) / (items + _BAND_IMAGES)
+    return np.asarray(np.maximum(np.sqrt(mean), least), dtype=np.float32)
 
 
 def smooth_error_map(error_map: NDArray[np.floating[Any]], smooth_px: int) -> NDArray[np.float32]:

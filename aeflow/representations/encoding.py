@@ -57,7 +57,11 @@ def encode_images(
     source = config.model_copy(update={"prepare": detector.config.prepare}).at(config.folder)
     for inputs in iter_images(source, intake):
         codes = encode_arrays(
-            detector.network, inputs.pixels, device=device, chunk_items=config.compute.chunk_items
+            detector.image_normal,
+            detector.network,
+            inputs.pixels,
+            device=device,
+            chunk_items=config.compute.chunk_items,
         )
         yield ImageCodes(inputs, mean_by_image(codes, inputs))
 

@@ -17,7 +17,7 @@ from aeflow.config import SeriesPrepare
 from aeflow.data.images import iter_images
 from aeflow.data.series import iter_series
 from aeflow.detector.codes import scaled_windows
-from aeflow.detector.image_scores import as_unit
+from aeflow.detector.image_scores import as_unit, look_at_pixels
 from aeflow.detector.series_scores import SeriesNormal
 from aeflow.detector.side_by_side import portion_of
 from aeflow.exceptions import InputError
@@ -130,12 +130,13 @@ class Examination:
         codes, items, errors = [], [], []
         with torch.inference_mode():
             for begin in range(0, len(pixels), size):
-                x = torch.from_numpy(pixels[begin : begin + size]).to(self.device)
-                found = self.detector.network(x, None)
-                away = error_map(self.detector.config.error, found.items, x)
+                portion = pixels[begin : begin + size]
+                look = look_at_pixels(self.detector.image_normal, portion, self.device)
+                found = self.detector.network(look.seen, None)
+                away = error_map(self.detector.config.error, found.items, look.seen)
                 errors.append(away.mean(dim=(1, 2, 3)).float().cpu().numpy())
                 codes.append(found.code.float().cpu().numpy())
-                items.append(found.items.float().cpu().numpy())
+                items.append(look.pixels(found.items.float()).cpu().numpy())
         code = mean_by_image(np.concatenate(codes), some)
         error = mean_by_image(np.concatenate(errors), some)
         close = quality(np.concatenate(items), pixels, some)

@@ -13,7 +13,7 @@ import torch
 from PIL import Image
 
 from aeflow.data.tiling import stitch
-from aeflow.detector.image_scores import as_unit
+from aeflow.detector.image_scores import as_unit, look_at_pixels
 from aeflow.detector.side_by_side import map_portions, portion_of
 from aeflow.models.errors import ssim_map
 from aeflow.numerics.image_quality import psnr
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from aeflow.config import Corruption
     from aeflow.data.image_intake import StagedImage
     from aeflow.data.images import ImageInputs
+    from aeflow.detector.image_scores import ImageNormal
     from aeflow.models.autoencoder import Autoencoder
 
 
@@ -55,14 +56,20 @@ def spoil_images(
 
 
 def restore_arrays(
-    network: Autoencoder, seen: NDArray[np.float32], *, device: torch.device, chunk_items: int
+    normal: ImageNormal,
+    network: Autoencoder,
+    seen: NDArray[np.float32],
+    *,
+    device: torch.device,
+    chunk_items: int,
 ) -> NDArray[np.float32]:
     """What the network expects in place of arrays `(N, C, H, W)`, as in a report: the mean of its views, cut
     to 0..1."""
 
     def restore(portion: slice) -> NDArray[np.float32]:
-        items = network.views(torch.from_numpy(seen[portion]).to(device), None).mean(dim=0)
-        return items.float().clamp(0, 1).cpu().numpy()
+        look = look_at_pixels(normal, seen[portion], device)
+        items = network.views(look.seen, None).mean(dim=0)
+        return look.pixels(items.float()).clamp(0, 1).cpu().numpy()
 
     size = portion_of(seen.shape[1:], chunk_items, device)
     nothing = np.empty((0, *seen.shape[1:]), dtype=np.float32)

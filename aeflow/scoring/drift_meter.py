@@ -82,7 +82,9 @@ class DriftMeter:
         self._inputs.feed(reference.scale.apply(values, nobody), nobody)
         coded = np.flatnonzero(spread_over(inputs.item, self._coded_in))
         if reference.directions is not None and coded.size:
-            codes = array_codes(self._detector.network, inputs.pixels[coded], self._device)
+            codes = array_codes(
+                self._detector.network, self._detector.image_normal, inputs.pixels[coded], self._device
+            )
             self._feed_codes(reference, codes)
 
     def result(self) -> Drift | None:

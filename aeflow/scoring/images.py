@@ -294,7 +294,9 @@ def _evidence_of(
     if detector.code_space is not None:
         # Of an image in tiles that of the tile which decides its score.
         worst = arrays[[int(np.argmax(scored.score))]]
-        codes = encode_arrays(detector.network, worst, device=device, chunk_items=chunk_items)
+        codes = encode_arrays(
+            detector.image_normal, detector.network, worst, device=device, chunk_items=chunk_items
+        )
         evidence["signature"] = detector.code_space.signatures(codes)[0]
         if detector.exemplars is not None and with_pictures:
             evidence["neighbours"] = detector.exemplars.nearest(evidence["signature"], NEIGHBOURS)

@@ -91,7 +91,9 @@ def see_picture(detector: Detector, png: bytes, *, device: torch.device) -> Seen
     chunk = detector.config.compute.chunk_items
     found = detector.score_images(arrays, device=device, chunk_items=chunk)
     worst = int(np.argmax(found.score))
-    code = encode_arrays(detector.network, arrays[[worst]], device=device, chunk_items=1)
+    code = encode_arrays(
+        detector.image_normal, detector.network, arrays[[worst]], device=device, chunk_items=1
+    )
     return Seen(
         float(found.score[worst]),
         direction(found.contributions[worst]),

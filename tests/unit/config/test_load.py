@@ -94,6 +94,8 @@ def test_a_config_is_loaded_with_the_folder_its_paths_start_from(tmp_path):
         ("training.loss", "mae", None),
         ("training.loss", "ssim", "training.loss ssim is for images"),
         ("scoring", {"error": "bce"}, "scoring.error bce is for images"),
+        ("scoring", {"error": "gms"}, "scoring.error gms is for images"),
+        ("scoring", {"spread": "pixel"}, "scoring.spread is for images, not for series"),
         ("model", {"family": "lstm", "task": "composite", "predict_points": 31}, None),
         (
             "model",
@@ -113,6 +115,31 @@ def test_each_wrong_entry_is_refused_with_its_place(tmp_path, path, value, says)
         load_config(written(tmp_path, content))
     assert says in str(refused.value)
     assert "p.yaml" in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "says"),
+    [
+        (
+            "prepare",
+            {"kind": "images", "contrast": "local", "contrast_px": 8},
+            r"contrast_px \(8\) must be odd",
+        ),
+        ("prepare", {"kind": "images", "contrast": "locl"}, "expected one of 'none' or 'local', got 'locl'"),
+        ("prepare", {"kind": "images", "contrast_px": 1}, "at least 3"),
+        ("scoring", {"smooth_points": 3}, "scoring.smooth_points is for series"),
+        ("scoring", {"spread": "pixel"}, None),
+    ],
+)
+def test_what_images_do_not_take_is_refused(tmp_path, path, value, says):
+    content = changed(IMAGES, path, value)
+    if says is None:
+        load_config(written(tmp_path, content))
+        tiled = changed(content, "prepare", {"kind": "images", "fit": "tile"})
+        says = "scoring.spread pixel is for whole images"
+        content = tiled
+    with pytest.raises(ConfigError, match=says):
+        load_config(written(tmp_path, content))
 
 
 @pytest.mark.parametrize(

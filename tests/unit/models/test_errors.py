@@ -33,7 +33,8 @@ def test_an_error_is_nought_where_both_are_alike_and_never_negative(kind, shape)
     assert errors.mean() > 0.01
 
 
-@pytest.mark.parametrize("kind", get_args(ErrorKind))
+# Of gradients alone brightness does not follow.
+@pytest.mark.parametrize("kind", [kind for kind in get_args(ErrorKind) if "gms" not in kind])
 def test_descending_an_error_brings_what_is_expected_to_what_came(kind):
     start, x = pair((2, 1, 16, 16))
     expected = start.clone().requires_grad_()
@@ -66,6 +67,37 @@ def test_structural_similarity_is_that_of_its_formula():
         np.testing.assert_allclose(found[image, band], wanted, atol=1e-10)
 
 
+def gradient_similarity_by_scipy(a, b):
+    def magnitude(image):
+        sides = (ndimage.prewitt(image, axis=axis, mode="nearest") / 3 for axis in (0, 1))
+        return np.sqrt(sum(side**2 for side in sides))
+
+    one, other = magnitude(a), magnitude(b)
+    return (2 * one * other + 170 / 255**2) / (one**2 + other**2 + 170 / 255**2)
+
+
+def test_gradient_similarity_is_that_of_its_formula_at_one_scale_and_at_several():
+    expected, x = pair((2, 3, 33, 40)).double()
+    found = error_map("gms", expected, x)
+    for image, band in np.ndindex(2, 3):
+        wanted = 1 - gradient_similarity_by_scipy(expected[image, band].numpy(), x[image, band].numpy())
+        np.testing.assert_allclose(found[image, band], wanted, atol=1e-6)
+    several, scales = error_map("ms_gms", expected, x), [found]
+    for _ in range(2):  # 33 pixels a side: 8 are left twice
+        expected, x = (torch.nn.functional.avg_pool2d(one, 2) for one in (expected, x))
+        small = error_map("gms", expected, x)
+        scales.append(torch.nn.functional.interpolate(small, size=(33, 40), mode="bilinear"))
+    torch.testing.assert_close(several, torch.stack(scales).mean(dim=0))
+
+
+@pytest.mark.parametrize("kind", ["gms", "ms_gms"])
+def test_gradient_similarity_knows_edges_and_not_brightness(kind):
+    x = pair((1, 1, 32, 32))[0]
+    assert error_map(kind, 0.5 + x, x).max() < 1e-6
+    blurred = torch.from_numpy(ndimage.gaussian_filter(x.numpy(), (0, 0, 2, 2)))
+    assert error_map(kind, blurred, x).mean() > 0.2
+
+
 def test_a_blurred_image_is_less_alike_at_fine_scales_than_a_darker_one():
     x = torch.from_numpy(np.random.default_rng(0).random((1, 1, 64, 64)))
     blurred = torch.from_numpy(ndimage.gaussian_filter(x[0, 0].numpy(), 2.0))[None, None]
@@ -88,7 +120,7 @@ def test_cross_entropy_is_what_lies_beyond_that_of_the_value_itself():
     torch.testing.assert_close(error_map("bce", expected, x), whole - least, rtol=1e-6, atol=1e-9)
 
 
-@pytest.mark.parametrize("kind", ["bce", "ssim", "ms_ssim"])
+@pytest.mark.parametrize("kind", ["bce", "ssim", "ms_ssim", "gms", "ms_gms"])
 def test_what_lies_outside_its_range_gives_finite_errors(kind):
     expected, x = torch.tensor([-1.0, 0.0, 1.0, 2.0]).reshape(1, 1, 2, 2), torch.ones(1, 1, 2, 2)
     assert torch.isfinite(error_map(kind, expected, x)).all()

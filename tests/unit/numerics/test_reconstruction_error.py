@@ -6,6 +6,7 @@ import pytest
 from aeflow.exceptions import InputError
 from aeflow.numerics.reconstruction_error import (
     common_spread,
+    fit_pixel_spread,
     fit_spread,
     image_scores,
     series_scores,
@@ -119,3 +120,29 @@ def test_a_common_spread_is_one_for_all_channels_of_a_kind_of_views():
     spread = np.array([[3, 4, 1, 1], [0.5, 0.5, 2, 2]], dtype=np.float32)
     both = np.sqrt(12.5)
     np.testing.assert_allclose(common_spread(spread, 2), [[both, both, 1, 1], [0.5, 0.5, 2, 2]], rtol=1e-6)
+
+
+def test_the_spread_of_a_pixel_is_drawn_towards_its_band_by_ten_images():
+    total = np.array([[[0.0, 40.0]], [[20.0, 20.0]]])  # of 10 images: means 0 and 4, and 2 and 2
+    spread = fit_pixel_spread(total, 10, least=0.1)
+    np.testing.assert_allclose(spread, np.sqrt([[[1.0, 3.0]], [[2.0, 2.0]]]), rtol=1e-6)
+    assert spread.dtype == np.float32
+    many = fit_pixel_spread(total * 1000, 10_000, least=0.1)
+    np.testing.assert_allclose(many, np.sqrt([[[0.01, 4.0]], [[2.0, 2.0]]]), rtol=0.1)
+
+
+def test_a_pixel_that_is_always_rebuilt_has_the_least_spread():
+    assert (fit_pixel_spread(np.zeros((1, 2, 2)), 5, least=0.25) == 0.25).all()
+
+
+@pytest.mark.parametrize(
+    ("total", "items", "named"),
+    [
+        (np.zeros((2, 2)), 3, "total"),
+        (np.full((1, 2, 2), np.nan), 3, "finite"),
+        (np.zeros((1, 2, 2)), 0, "at least one image"),
+    ],
+)
+def test_the_spread_of_pixels_refuses_what_it_cannot_learn_from(total, items, named):
+    with pytest.raises(InputError, match=named):
+        fit_pixel_spread(total, items, least=0.1)

@@ -10,8 +10,10 @@ from aeflow.config import Conv2d, Pca, VariationalCode
 from aeflow.data.image_intake import StagedImage
 from aeflow.data.images import ImageInputs
 from aeflow.detector.codes import encode_arrays
+from aeflow.detector.image_scores import ImageNormal, look_at_pixels
 from aeflow.exceptions import DetectorError
 from aeflow.models.catalog import build
+from aeflow.models.contrast import LocalContrast
 from aeflow.models.errors import ssim_map
 from aeflow.representations.encoding import is_variational, mean_by_image
 from aeflow.representations.generating import (
@@ -25,6 +27,7 @@ from aeflow.representations.generating import (
 from aeflow.representations.restoring import in_original, quality, restore_arrays, spoil_images
 
 CPU = torch.device("cpu")
+AS_THEY_ARE = ImageNormal(np.ones(1, dtype=np.float32))
 VARIATIONAL = Conv2d(width=4, levels=2, code_size=5, code=VariationalCode())
 
 
@@ -51,10 +54,10 @@ def inputs_of(counts=(1, 3, 2), shape=(1, 12, 10)) -> ImageInputs:
 
 def test_codes_do_not_depend_on_the_portions():
     pixels = np.random.default_rng(0).random((23, 1, 12, 10), dtype=np.float32)
-    whole = encode_arrays(network(), pixels, device=CPU, chunk_items=100)
+    whole = encode_arrays(AS_THEY_ARE, network(), pixels, device=CPU, chunk_items=100)
     assert whole.shape == (23, 5)
     for chunk in (1, 7):
-        parted = encode_arrays(network(), pixels, device=CPU, chunk_items=chunk)
+        parted = encode_arrays(AS_THEY_ARE, network(), pixels, device=CPU, chunk_items=chunk)
         assert parted == pytest.approx(whole, rel=1e-5, abs=1e-6)
 
 
@@ -116,10 +119,23 @@ def test_tiles_are_put_together():
 
 def test_restored_arrays_are_what_is_expected_within_0_and_1():
     pixels = np.random.default_rng(0).random((5, 1, 12, 10), dtype=np.float32)
-    restored = restore_arrays(network(), pixels, device=CPU, chunk_items=2)
+    restored = restore_arrays(AS_THEY_ARE, network(), pixels, device=CPU, chunk_items=2)
     with torch.inference_mode():
         expected = network().views(torch.from_numpy(pixels)).mean(dim=0).clamp(0, 1)
     assert restored == pytest.approx(expected.numpy(), abs=1e-5)
+
+
+def test_arrays_seen_by_their_contrast_are_restored_as_pixels():
+    seen_so = ImageNormal(np.ones(1, dtype=np.float32), LocalContrast(5))
+    pixels = np.random.default_rng(0).random((3, 1, 12, 10), dtype=np.float32)
+    restored = restore_arrays(seen_so, network(), pixels, device=CPU, chunk_items=2)
+    look = look_at_pixels(seen_so, pixels, CPU)
+    with torch.inference_mode():
+        expected = look.pixels(network().views(look.seen).mean(dim=0)).clamp(0, 1)
+    assert restored == pytest.approx(expected.numpy(), abs=1e-5)
+    assert restored != pytest.approx(
+        restore_arrays(AS_THEY_ARE, network(), pixels, device=CPU, chunk_items=2), abs=1e-2
+    )
 
 
 def test_codes_are_decoded_in_their_order_whatever_their_shape():

@@ -96,7 +96,7 @@ def _measure_classes(cell: Cell) -> dict[str, float]:
         items = ImageItems(x)
         fit_network(network, items, items, training=Training(), seed=cell.own_seed, device=device)
         found = score_images(
-            ImageNormal(np.ones(1, dtype=np.float32)),
+            ImageNormal(np.ones((1, 1), dtype=np.float32)),
             network.eval(),
             np.ascontiguousarray(data.test.x[test]),
             "mse",

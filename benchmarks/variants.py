@@ -94,6 +94,7 @@ _VARIANTS = (
     _images("resnet", "resnet"),
     _images("feature", "feature", encoder_epochs=_STAGE_EPOCHS),
     _images("padim", "padim"),
+    _images("pca and conv2d", "fusion", members=[{"family": "pca"}, {"family": "conv2d"}]),
     _series("pca", "pca"),
     _series("dense, linear", "dense", activation="linear", code_size=_CODE),
     _series("dense, one hidden layer", "dense", code_size=_CODE),
@@ -111,6 +112,7 @@ _VARIANTS = (
     _series("attention", "attention", code_size=_CODE),
     _series("autoregression", "autoregression"),
     _series("kernel regression", "kernel_regression"),
+    _series("pca and autoregression", "fusion", members=[{"family": "pca"}, {"family": "autoregression"}]),
 )
 
 

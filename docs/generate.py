@@ -209,16 +209,22 @@ def _sql_lines() -> list[str]:
     ]
 
 
-def _sections(model: type[BaseModel], name: str = "(top level)") -> list[tuple[str, type[BaseModel]]]:
+def _sections(
+    model: type[BaseModel], name: str = "(top level)", beside: tuple[type[BaseModel], ...] = ()
+) -> list[tuple[str, type[BaseModel]]]:
+    """Name and class of a section and of those below it, but for those that stand `beside` it already."""
     found = [(name, model)]
     for key, field in model.model_fields.items():
-        for inner in _models(field.annotation):
+        choices = _models(field.annotation)
+        for inner in choices:
+            if inner in beside:
+                continue
             tag = next(
                 (str(inner.model_fields[t].default) for t in ("kind", "family") if t in inner.model_fields),
                 "",
             )
             below = key if name == "(top level)" else f"{name}.{key}"
-            found += _sections(inner, f"{below} ({tag})" if tag else below)
+            found += _sections(inner, f"{below} ({tag})" if tag else below, (*beside, *choices))
     return found
 
 
@@ -252,7 +258,11 @@ def _words(schema: dict[str, Any]) -> str:
 def _default(value: Any) -> str:
     if isinstance(value, BaseModel):
         return "see its section"
-    return f"`{json.dumps(value, default=str)}`"
+    return f"`{json.dumps(value, default=_plain)}`"
+
+
+def _plain(value: Any) -> Any:
+    return value.model_dump(mode="json") if isinstance(value, BaseModel) else str(value)
 
 
 def _type(kind: pa.DataType) -> str:

@@ -24,6 +24,7 @@ WHEN = {
     "autoregression": "Several channels that hang together, in windows of a few points: fitted in a second, and with `scoring.distance: mahalanobis` and smoothing it found more in a plant than any network tried. Not for single heartbeats, whose shape as a whole tells more than the next point.",
     "kernel_regression": "One channel, whose windows are held against those seen so far, and rows that are items by themselves, such as heartbeats: nothing is trained, and what was expected is what has been seen. Each score costs as much as the windows that are kept.",
     "pca": "First of all, and as the yardstick: fitted in a second, and what does not beat it is not worth its cost.",
+    "fusion": "Where two of them find different faults and their cost together is no matter; what was gained and lost by it is in [detection.md](detection.md). The figures below are of the mean of its members' errors, not of their p-values.",
 }
 
 _HEAD = """\

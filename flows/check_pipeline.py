@@ -15,7 +15,8 @@ from aeflow.data.take_in import Context, survey, take_in, take_in_training
 from aeflow.detector.fitting import expect_enough
 from aeflow.exceptions import DetectorError, InputError, SourceError
 from aeflow.models.autoencoder import parameter_count
-from aeflow.models.catalog import CATALOG, build
+from aeflow.models.catalog import build, has_closed_form
+from aeflow.models.fused import fused_networks
 from aeflow.settings import home_for
 from aeflow.store.files import storage_errors
 from aeflow.wording import counted
@@ -81,9 +82,10 @@ def check_pipeline(config: Path) -> PipelineCheck:
         raise SourceError("expected at least one batch, and the source holds none", where=pipeline.name)
     history = select_history(pipeline, batches)
     network = build(pipeline.model, pipeline.item_shape, seed=pipeline.seed)
-    parameters = 0 if CATALOG[pipeline.model.family].closed_form else parameter_count(network)
+    parameters = 0 if has_closed_form(pipeline.model) else parameter_count(network)
     # The first stage of a training asks for what it needs beside the items, such as a package of weights.
-    next(iter(network.stages()), None)
+    for one in fused_networks(network):
+        next(iter(one.stages()), None)
     scratch = home_for(config) / "work"
     with storage_errors(scratch, "make a working folder"):
         scratch.mkdir(parents=True, exist_ok=True)

@@ -171,6 +171,8 @@ def _known_keys(loc: tuple[int | str, ...]) -> list[str]:
     """The keys allowed at a place of the config tree."""
     model: type[BaseModel] = PipelineConfig
     for part in loc:
+        if isinstance(part, int):  # of a list: all of its entries are alike
+            continue
         if str(part) in model.model_fields:
             candidates = _models_in(model.model_fields[str(part)].annotation)
         else:  # a union tag: choose the member that carries it

@@ -271,7 +271,7 @@ class Pca(Section):
     """Never more than these."""
 
 
-Model = Annotated[
+Member = Annotated[
     Dense
     | Stacked
     | Conv2d
@@ -286,6 +286,45 @@ Model = Annotated[
     | Pca,
     Field(discriminator="family"),
 ]
+"""A family by itself."""
+
+
+class Fusion(Section):
+    """Several models of the same items, fused by how rare each finds what it sees."""
+
+    kinds: ClassVar[tuple[Kind, ...]] = ("images", "series")
+
+    family: Literal["fusion"] = "fusion"
+    rule: Literal["fisher", "harmonic", "smallest", "cauchy"] = "fisher"
+    """How the p-values of the members become one score, which is then calibrated. fisher: their product, so that what
+    several find a little odd is odd; smallest: what one of them finds; harmonic and cauchy: in between, nearer to the
+    smallest."""
+    members: tuple[Member, ...] = Field(default=(Pca(), Dense()), min_length=2, max_length=8)
+    """The models, each with its own options: trained on the same items, scored by the same `scoring`. Their costs add up."""
+
+
+Model = Annotated[
+    Dense
+    | Stacked
+    | Conv2d
+    | Resnet
+    | Feature
+    | Padim
+    | Lstm
+    | Conv1d
+    | Attention
+    | Autoregression
+    | KernelRegression
+    | Pca
+    | Fusion,
+    Field(discriminator="family"),
+]
+
+
+def members_of(model: Model) -> tuple[Member, ...]:
+    """The models that are fused; of any other model itself."""
+    return model.members if isinstance(model, Fusion) else (model,)
+
 
 BASELINE: Model = Pca()
 """The linear detector that every other must beat."""

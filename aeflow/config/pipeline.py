@@ -9,7 +9,7 @@ from pydantic import Field, PrivateAttr, model_validator
 
 from aeflow.config.base import Section
 from aeflow.config.entities import Entities
-from aeflow.config.models import Kind, Model
+from aeflow.config.models import Kind, Model, members_of
 from aeflow.config.operation import Notify, Schedule
 from aeflow.config.retraining import Retraining
 from aeflow.config.review import Review
@@ -114,9 +114,10 @@ class PipelineConfig(Section):
         if self.prepare.kind != self.kind:
             msg = f"source.kind {self.source.kind} needs prepare.kind {self.kind}, not {self.prepare.kind}"
             raise ValueError(msg)
-        if self.kind not in self.model.kinds:
-            msg = f"model.family {self.model.family} takes {' or '.join(self.model.kinds)}, not {self.kind}"
-            raise ValueError(msg)
+        for model in members_of(self.model):
+            if self.kind not in model.kinds:
+                msg = f"model.family {model.family} takes {' or '.join(model.kinds)}, not {self.kind}"
+                raise ValueError(msg)
         if self.kind == "images" and self.entities != Entities():
             msg = "entities is for series: images are of one entity"
             raise ValueError(msg)
@@ -142,7 +143,8 @@ class PipelineConfig(Section):
             if self.kind == "series" and error not in _SERIES_ERRORS:
                 msg = f"{key} {error} is for images; series take {', '.join(_SERIES_ERRORS)}"
                 raise ValueError(msg)
-        if self.training.loss == "bce" and getattr(self.model, "output", "sigmoid") != "sigmoid":
+        outputs = {getattr(model, "output", "sigmoid") for model in members_of(self.model)}
+        if self.training.loss == "bce" and outputs != {"sigmoid"}:
             msg = "training.loss bce needs an output in 0..1: set model.output to sigmoid"
             raise ValueError(msg)
 
@@ -163,7 +165,8 @@ class PipelineConfig(Section):
     def _check_window(self) -> None:
         if not isinstance(self.prepare, SeriesPrepare):
             return
-        window, ahead = self.prepare.window_points, getattr(self.model, "points_ahead", 0)
+        window = self.prepare.window_points
+        ahead = max(getattr(model, "points_ahead", 0) for model in members_of(self.model))
         if ahead >= window:
             msg = (
                 f"model.predict_points ({ahead}) must be smaller than prepare.window_points ({window}): the "

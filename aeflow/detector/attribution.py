@@ -2,7 +2,9 @@
 
 See `numerics.attribution` for what is asked. The windows go through the same network, the same distance and the
 same smoothing as they did in the batch, so this holds for every family. A baseline is left out: it divides all
-variants of a stretch by one number. Legend: L grid points, C channels, N windows, V variants.
+variants of a stretch by one number; where networks are fused, what is usual of each stands in for it.
+
+Legend: L grid points, C channels, N windows, V variants.
 """
 
 from __future__ import annotations

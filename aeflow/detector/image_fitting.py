@@ -14,10 +14,12 @@ from aeflow.data.image_intake import items_path
 from aeflow.data.images import iter_images
 from aeflow.data.intake import in_words
 from aeflow.data.splits import CALIBRATION, TEST, TRAIN, VALIDATION, split_groups
+from aeflow.detector.fusing import fit_fusing_of_one
 from aeflow.detector.image_scores import ImageArrays, ImageNormal, as_unit, map_reconstructed, score_images
 from aeflow.exceptions import DetectorError
 from aeflow.models.catalog import build
 from aeflow.models.contrast import contrast_of
+from aeflow.models.fused import fused_networks, fusion_rule
 from aeflow.numerics.calibration import Calibration, fit_calibration
 from aeflow.numerics.reconstruction_error import fit_pixel_spread
 from aeflow.training.items import ImageItems
@@ -138,9 +140,7 @@ def fit_images(
     )
     network.eval()
     chunk = config.compute.chunk_items
-    bands = history.pixels.shape[1]
-    normal = ImageNormal(np.ones(bands, dtype=np.float32), contrast)
-    normal = replace(normal, spread=_spread(normal, network, history.of(VALIDATION), config, device))
+    normal = _fit_normal(network, history.of(VALIDATION), contrast, config, device)
 
     def scores(part: int) -> NDArray[np.float32]:
         found = score_images(
@@ -198,6 +198,30 @@ def shown_items(pixels: ImageArrays, contrast: LocalContrast | None) -> Training
     """Arrays as a network that sees them so is trained on them."""
     items = ImageItems(pixels)
     return items if contrast is None else items.seen_as(lambda x, observed: (contrast.look(x).seen, observed))
+
+
+def _fit_normal(
+    network: Autoencoder,
+    pixels: ImageArrays,
+    contrast: LocalContrast | None,
+    config: PipelineConfig,
+    device: torch.device,
+) -> ImageNormal:
+    """What is usual of the errors on the held-out `pixels`, of the network or of each that is fused."""
+    networks, rule = fused_networks(network), fusion_rule(network)
+    plain = ImageNormal(np.ones((1, pixels.shape[1]), dtype=np.float32), contrast)
+    of_each = [
+        replace(plain, spread=_spread(plain, one, pixels, config, device)[np.newaxis]) for one in networks
+    ]
+    normal = replace(plain, spread=np.concatenate([one.spread for one in of_each]))
+    if rule is None:
+        return normal
+    chunk = config.compute.chunk_items
+    scores = [
+        score_images(usual, one, pixels, config.error, device=device, chunk_items=chunk).score
+        for usual, one in zip(of_each, networks, strict=True)
+    ]
+    return replace(normal, fusing=fit_fusing_of_one(rule, scores))
 
 
 def _spread(

@@ -11,8 +11,10 @@ from typing import TYPE_CHECKING, TypeAlias, TypeVar
 import numpy as np
 import torch
 
+from aeflow.detector.fusing import weighted_sum
 from aeflow.detector.side_by_side import map_portions, portion_of
 from aeflow.models.contrast import look_at
+from aeflow.models.fused import fused_networks
 from aeflow.numerics.reconstruction_error import image_scores
 
 if TYPE_CHECKING:
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from aeflow.config import ErrorKind
+    from aeflow.detector.fusing import Fusing
     from aeflow.models.autoencoder import Autoencoder
     from aeflow.models.contrast import LocalContrast, Look
 
@@ -39,13 +42,16 @@ _SMOOTH_PX = 3
 class ImageNormal:
     """What was learnt of the images beside the network.
 
-    spread: float32, square root of the mean error of held-out pixels: in each band `(C,)`, or at each pixel
-        `(C, H, W)`; for squared errors the root mean square of the residuals, in 0..1 units.
-    contrast: how the network is shown images; None: as they are.
+    spread: float32, of each of the networks whose scores are fused, mostly of one: square root of the mean error
+        of held-out pixels: in each band `(M, C)`, or at each pixel `(M, C, H, W)`; for squared errors the root mean
+        square of the residuals, in 0..1 units.
+    contrast: how the networks are shown images; None: as they are.
+    fusing: what makes one score of theirs; None where there is one.
     """
 
     spread: NDArray[np.float32]
     contrast: LocalContrast | None = None
+    fusing: Fusing | None = None
 
 
 @dataclass(frozen=True)
@@ -131,14 +137,8 @@ def score_images(
 ) -> ArrayScores:
     """Score each array `(N, C, H, W)` as bytes or in 0..1; nothing depends on `chunk_items` or on the
     other arrays."""
-    found = map_reconstructed(
-        lambda one: _scores(_errors(normal, one)),
-        normal,
-        network,
-        pixels,
-        error,
-        device=device,
-        chunk_items=chunk_items,
+    found = _map_scored(
+        lambda one: one.scores, normal, network, pixels, error, device=device, chunk_items=chunk_items
     )
     return _joined(found, pixels.shape[1])
 
@@ -154,11 +154,10 @@ def map_errors(
 ) -> tuple[ArrayScores, ArrayMaps]:
     """As `score_images`, and where the errors lie."""
 
-    def examine(one: Reconstructed) -> tuple[ArrayScores, NDArray[np.float32], NDArray[np.float32]]:
-        errors = _errors(normal, one)
-        return _scores(errors), errors.sum(axis=1), np.clip(one.expected, 0, 1)
+    def examine(one: _Scored) -> tuple[ArrayScores, NDArray[np.float32], NDArray[np.float32]]:
+        return one.scores, one.errors().sum(axis=1), np.clip(one.expected(), 0, 1)
 
-    found = map_reconstructed(examine, normal, network, pixels, error, device=device, chunk_items=chunk_items)
+    found = _map_scored(examine, normal, network, pixels, error, device=device, chunk_items=chunk_items)
     nothing = np.empty((0, *pixels.shape[1:]), dtype=np.float32)
     return _joined([scores for scores, _, _ in found], pixels.shape[1]), ArrayMaps(
         np.concatenate([nothing[:, 0], *(error_map for _, error_map, _ in found)]),
@@ -166,9 +165,65 @@ def map_errors(
     )
 
 
-def _errors(normal: ImageNormal, found: Reconstructed) -> NDArray[np.float32]:
+@dataclass(frozen=True)
+class _Scored:
+    """What one network or several that are fused make of a portion of images.
+
+    weights: `(M, N)` of each network's scores in the fused ones; None where there is one.
+    """
+
+    scores: ArrayScores
+    weights: NDArray[np.float32] | None
+    of_each: list[Reconstructed]
+    errors_of_each: list[NDArray[np.float32]]
+
+    def errors(self) -> NDArray[np.float32]:
+        """Errors `(N, C, H, W)`: of several those of each as far as its score counts."""
+        if self.weights is None:
+            return self.errors_of_each[0]
+        return weighted_sum(self.weights, self.errors_of_each)
+
+    def expected(self) -> NDArray[np.float32]:
+        """What was expected `(N, C, H, W)`: of several the mean."""
+        if self.weights is None:
+            return self.of_each[0].expected
+        return np.asarray(np.mean([one.expected for one in self.of_each], axis=0, dtype=np.float32))
+
+
+def _map_scored(
+    function: Callable[[_Scored], B],
+    normal: ImageNormal,
+    network: Autoencoder,
+    pixels: ImageArrays,
+    error: ErrorKind,
+    *,
+    device: torch.device,
+    chunk_items: int,
+) -> list[B]:
+    """`function` of each scored portion, results in order."""
+    networks = fused_networks(network)
+
+    def score(portion: slice) -> B:
+        found = [reconstruct(normal, one, pixels[portion], error, device) for one in networks]
+        return function(_scored(normal, found))
+
+    return map_portions(score, len(pixels), portion_of(pixels.shape[1:], chunk_items, device), device)
+
+
+def _scored(normal: ImageNormal, found: list[Reconstructed]) -> _Scored:
+    errors = [_errors(spread, one) for spread, one in zip(normal.spread, found, strict=True)]
+    scores = [_scores(of_one) for of_one in errors]
+    if normal.fusing is None:
+        return _Scored(scores[0], None, found, errors)
+    of_all = np.zeros(len(scores[0].score), dtype=np.int64)
+    score, weights = normal.fusing.together([one.score for one in scores], of_all)
+    contributions = weighted_sum(weights, [one.contributions for one in scores])
+    return _Scored(ArrayScores(score, contributions), weights, found, errors)
+
+
+def _errors(spread: NDArray[np.float32], found: Reconstructed) -> NDArray[np.float32]:
     """The errors in units of what is normal, `(N, C, H, W)`."""
-    unit = np.square(normal.spread)
+    unit = np.square(spread)
     if unit.ndim == 1:
         unit = unit[:, None, None]
     errors: NDArray[np.float32] = np.divide(found.error, unit, dtype=np.float32)

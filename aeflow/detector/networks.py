@@ -15,7 +15,7 @@ from aeflow.data.splits import TRAIN, VALIDATION
 from aeflow.detector.cohorts import Groups
 from aeflow.detector.side_by_side import one_thread_each
 from aeflow.models.bank import NetworkBank
-from aeflow.models.catalog import CATALOG, build
+from aeflow.models.catalog import build, has_closed_form
 from aeflow.training.items import WindowItems
 from aeflow.training.loop import fit_network
 from aeflow.training.together import can_train_together, fit_together
@@ -161,7 +161,7 @@ def fit_networks(
 def _fit_each(fit_one: Callable[[int], B], numbers: range, model: Model, device: torch.device) -> list[B]:
     """`fit_one` of each number, in order: side by side on the cores, one thread each, where a network is fitted
     in one go on a CPU. Those that are trained draw random numbers, and go one after another."""
-    if len(numbers) == 1 or device.type != "cpu" or not CATALOG[model.family].closed_form:
+    if len(numbers) == 1 or device.type != "cpu" or not has_closed_form(model):
         return [fit_one(number) for number in numbers]
     with one_thread_each() as workers:
         return list(map_in_order(fit_one, numbers, workers=workers, ahead=2 * workers))

@@ -6,7 +6,7 @@ the training and fits the spread of the errors, calibration fits the cut, test m
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -17,10 +17,12 @@ from aeflow.config import SeriesPrepare
 from aeflow.data.series import Cadences, HistoryGrid, history_grid, learn_cadences
 from aeflow.data.splits import CALIBRATION, TEST, TRAIN, VALIDATION, split_time, spread_out, stretches
 from aeflow.detector.cohorts import Groups
+from aeflow.detector.fusing import fit_fusing
 from aeflow.detector.networks import fit_networks
 from aeflow.detector.series_scores import (
     Residuals,
     SeriesNormal,
+    UsualErrors,
     Windows,
     level_before,
     network_input,
@@ -30,6 +32,7 @@ from aeflow.detector.series_scores import (
 )
 from aeflow.exceptions import DetectorError
 from aeflow.models.catalog import build
+from aeflow.models.fused import fused_networks, fusion_rule
 from aeflow.numerics.calibration import Calibration, fit_calibration
 from aeflow.numerics.reconstruction_error import common_spread, fit_spread, limited_ratio
 from aeflow.numerics.scaling import RobustScale, fit_common_scale, fit_deviation_scale, fit_robust_scale
@@ -122,22 +125,17 @@ def fit_series(
     )
 
     scored = _scored(config, history, ends)
-    found = residuals(
+    normal, score = _fit_normal(
+        config,
+        history,
+        scale,
         network,
         scaled,
-        grid.observed,
         scored,
-        window,
-        config.error,
         device=device,
-        chunk_items=config.compute.chunk_items,
-        points=config.scoring.points,
-        member=None if member is None else member[grid.entity[scored]],
+        member=member,
     )
     part, entity, slot = history.part[scored], grid.entity[scored], grid.slot[scored]
-    held_out = part == VALIDATION
-    normal, score = _fit_normal(config, history, scale, found, held_out, entity, slot)
-    normal = replace(normal, member=member)
     of_it = part == CALIBRATION
     calibration, own, of_cohorts = fit_calibrations(
         config, score[of_it], items_per_batch, grid.entities, entity[of_it], slot[of_it]
@@ -191,13 +189,55 @@ def _fit_normal(
     config: PipelineConfig,
     history: SeriesHistory,
     scale: RobustScale,
+    network: Autoencoder,
+    scaled: NDArray[np.float32],
+    ends: NDArray[np.int64],
+    *,
+    device: torch.device,
+    member: NDArray[np.int64] | None,
+) -> tuple[SeriesNormal, NDArray[np.float32]]:
+    """What is usual of the errors of a network, or of each that is fused, learnt from the held-out windows of those
+    that end at `ends` `(N,)`; and the scores `(N,)` of all of them by it."""
+    grid = history.grid
+    held_out, entity = history.part[ends] == VALIDATION, grid.entity[ends]
+    usual, scores = [], []
+    for one in fused_networks(network):
+        found = residuals(
+            one,
+            scaled,
+            grid.observed,
+            ends,
+            config.item_shape[0],
+            config.error,
+            device=device,
+            chunk_items=config.compute.chunk_items,
+            points=config.scoring.points,
+            member=None if member is None else member[entity],
+        )
+        errors, score = _fit_errors(config, history, found, held_out, entity, grid.slot[ends])
+        usual.append(errors)
+        scores.append(score)
+    fusing, score, rule = None, scores[0], fusion_rule(network)
+    if rule is not None:
+        groups = Groups.of(config.entities, grid.entities)
+        fusing = fit_fusing(rule, [of_one[held_out] for of_one in scores], entity[held_out], groups)
+        score, _ = fusing.together(scores, entity)
+    normal = SeriesNormal(
+        grid.entities, history.cadences, scale, tuple(usual), fusing, config.entities, member
+    )
+    return normal, score
+
+
+def _fit_errors(
+    config: PipelineConfig,
+    history: SeriesHistory,
     found: Residuals,
     held_out: NDArray[np.bool_],
     entity: NDArray[np.int32],
     slot: NDArray[np.int64],
-) -> tuple[SeriesNormal, NDArray[np.float32]]:
-    """What is usual of the residuals, learnt from the `held_out` of them `(N,)`, and the scores `(N,)` of all
-    by it."""
+) -> tuple[UsualErrors, NDArray[np.float32]]:
+    """What is usual of the residuals of one network, learnt from the `held_out` of them `(N,)`, and the scores
+    `(N,)` of all by it."""
     grid, scoring = history.grid, config.scoring
     of_those = found.residual[held_out], found.observed[held_out], entity[held_out]
     groups = Groups.of(config.entities, grid.entities)
@@ -216,10 +256,7 @@ def _fit_normal(
         level = partial(fit_usual_level, quantile=scoring.baseline_quantile)
         usual = groups.fit(level, (score[held_out],), of_those[2])
         score = score / level_before(scoring, score, entity, slot, usual[entity])
-    normal = SeriesNormal(
-        grid.entities, history.cadences, scale, spread, usual, whitening, cohorts=config.entities
-    )
-    return normal, score
+    return UsualErrors(spread, usual, whitening), score
 
 
 def window_ends(config: PipelineConfig, history: SeriesHistory, part: int) -> NDArray[np.int64]:

@@ -9,14 +9,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
 import torch
 
 from aeflow.config import Entities
+from aeflow.detector.fusing import weighted_sum
 from aeflow.detector.side_by_side import map_portions, portion_of
 from aeflow.models.errors import error_map
+from aeflow.models.fused import fused_networks
 from aeflow.numerics.expected_band import tolerance
 from aeflow.numerics.reconstruction_error import limited_ratio, series_scores
 from aeflow.numerics.trailing import at_two_scales, moving_baseline, trailing_mean
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
 
     from aeflow.config import ErrorKind, Scoring
     from aeflow.data.series import Cadences, SeriesInputs
+    from aeflow.detector.fusing import Fusing
     from aeflow.models.autoencoder import Autoencoder
     from aeflow.numerics.scaling import RobustScale
 
@@ -35,25 +38,37 @@ _NO_COHORTS = Entities()
 
 
 @dataclass(frozen=True)
-class SeriesNormal:
-    """What was learnt of the series beside the network.
+class UsualErrors:
+    """What is usual of the errors of one network or bank, in rows as those of `SeriesNormal`.
 
-    entities: the names behind the first rows of what follows. After them comes a row for each cohort of
-        `cohorts`, for its new entities, and last one of all together.
     spread: `(E + K + 1, G C)` float32, K cohorts, root mean square of the held-out residuals in scaled units.
     usual_level: `(E + K + 1,)` float32, what scores usually are before they are taken against a level of the
         entity's own past; see `numerics.trailing`.
     whitening: `(E + K + 1, G C, G C)` float32, of residuals in units of their spread; None where channels are
         taken each by itself.
-    member: `(E + K + 1,)` the network of each of the rows; None where there is one.
+    """
+
+    spread: NDArray[np.float32]
+    usual_level: NDArray[np.float32]
+    whitening: NDArray[np.float32] | None = None
+
+
+@dataclass(frozen=True)
+class SeriesNormal:
+    """What was learnt of the series beside the network.
+
+    entities: the names behind the first rows of what follows. After them comes a row for each cohort of
+        `cohorts`, for its new entities, and last one of all together.
+    errors: of each of the networks whose scores are fused; mostly of one.
+    fusing: what makes one score of theirs; None where there is one.
+    member: `(E + K + 1,)` the network of a bank that serves each of the rows; None where there is one.
     """
 
     entities: tuple[str, ...]
     cadences: Cadences
     scale: RobustScale
-    spread: NDArray[np.float32]
-    usual_level: NDArray[np.float32]
-    whitening: NDArray[np.float32] | None = None
+    errors: tuple[UsualErrors, ...]
+    fusing: Fusing | None = None
     cohorts: Entities = _NO_COHORTS
     member: NDArray[np.int64] | None = None
 
@@ -78,12 +93,17 @@ class SeriesNormal:
 
     def tolerance(self, entity: str, score: float, error: ErrorKind) -> NDArray[np.float32]:
         """Half the width of the expected band of each channel of an entity, `(C,)` in the channel's unit,
-        where `score` is at the cut and its entity's level is the usual one; of several kinds of views the mean."""
+        where `score` is at the cut and its entity's level is the usual one; of several kinds of views, and of
+        several networks that find it equally rare, the mean."""
         (code,) = self.codes((entity,))
         scale = self.scale.scale[code]
-        kinds = self.spread[code].reshape(-1, scale.size)
         assert error in ("mse", "mae", "huber")  # which the config makes sure of
-        of_kinds = [tolerance(score * self.usual_level[code], one, scale, error) for one in kinds]
+        at = [score] if self.fusing is None else self.fusing.members_at(score, int(code))
+        of_kinds = [
+            tolerance(one * usual.usual_level[code], spread, scale, error)
+            for one, usual in zip(at, self.errors, strict=True)
+            for spread in usual.spread[code].reshape(-1, scale.size)
+        ]
         return np.asarray(np.mean(of_kinds, axis=0), dtype=np.float32)
 
 
@@ -261,6 +281,55 @@ def score_series(
     codes = normal.codes(inputs.entities)
     grid_codes = codes[inputs.grid_entity]
     scaled = normal.scale.apply(inputs.values, grid_codes)
+    of_window = grid_codes[inputs.ends]
+    found = [
+        _scores_by(
+            one,
+            usual,
+            scaled,
+            inputs,
+            of_window,
+            error,
+            scoring,
+            device=device,
+            chunk_items=chunk_items,
+            member=normal.members(of_window),
+            in_usual_levels=normal.fusing is not None,
+        )
+        for one, usual in zip(fused_networks(network), normal.errors, strict=True)
+    ]
+    score, contributions, reconstruction = found[0]
+    if normal.fusing is not None:
+        score, weights = normal.fusing.together([one.score for one in found], of_window)
+        contributions = weighted_sum(weights, [one.contributions for one in found])
+        reconstruction = np.mean([one.reconstruction for one in found], axis=0, dtype=np.float32)
+    return WindowScores(score, contributions, normal.scale.invert(reconstruction, of_window))
+
+
+class _ScoredBy(NamedTuple):
+    """score `(N,)`, contributions `(N, C)`; reconstruction `(N, C)` in scaled units."""
+
+    score: NDArray[np.float32]
+    contributions: NDArray[np.float32]
+    reconstruction: NDArray[np.float32]
+
+
+def _scores_by(
+    network: Autoencoder,
+    usual: UsualErrors,
+    scaled: NDArray[np.float32],
+    inputs: SeriesInputs,
+    code: NDArray[np.int64],
+    error: ErrorKind,
+    scoring: Scoring,
+    *,
+    device: torch.device,
+    chunk_items: int,
+    member: NDArray[np.int64],
+    in_usual_levels: bool,
+) -> _ScoredBy:
+    """The scores by one network or bank. in_usual_levels: where they are not held against a past, they are in
+    units of the level that they would be held against were there none, so that they can be compared with such."""
     found = residuals(
         network,
         scaled,
@@ -271,17 +340,18 @@ def score_series(
         device=device,
         chunk_items=chunk_items,
         points=scoring.points,
-        member=normal.members(grid_codes[inputs.ends]),
+        member=member,
     )
-    of_window = grid_codes[inputs.ends]
-    score, contributions = point_scores(found, normal.spread, normal.whitening, of_window)
+    score, contributions = point_scores(found, usual.spread, usual.whitening, code)
     contributions = contributions.reshape(-1, network.view_kinds, scaled.shape[1]).sum(axis=1)
     entity, slot = inputs.grid_entity[inputs.ends], inputs.grid_slot[inputs.ends]
     score, contributions = smoothed(scoring, score, contributions, entity, slot)
-    if scoring.baseline_points:
-        level = level_before(scoring, score, entity, slot, normal.usual_level[of_window])
+    if scoring.baseline_points or in_usual_levels:
+        level = usual.usual_level[code]
+        if scoring.baseline_points:
+            level = level_before(scoring, score, entity, slot, level)
         score, contributions = score / level, contributions / level[:, None]
-    return WindowScores(score, contributions, normal.scale.invert(found.reconstruction, of_window))
+    return _ScoredBy(score, contributions, found.reconstruction)
 
 
 def point_scores(

@@ -2,8 +2,9 @@
 
 detector.json        config, calibrations, cadences, reference, sizes
 network.safetensors  the network's weights
-arrays.safetensors   scale, spread, calibration scores, moments of the codes, fingerprints of the items it was
-                     fitted on, what later batches are held against for drift, a few normal items
+arrays.safetensors   scale, spread, how rare the scores of fused networks are, calibration scores, moments of the codes,
+                     fingerprints of the items it was fitted on, what later batches are held against for drift, a few
+                     normal items
 """
 
 from __future__ import annotations
@@ -22,12 +23,14 @@ from aeflow.data.series import Cadences
 from aeflow.detector.detector import Detector, FittedOn
 from aeflow.detector.drift_storage import drift_arrays, drift_from
 from aeflow.detector.exemplars import exemplar_arrays, exemplars_from
+from aeflow.detector.fusing import Fusing
 from aeflow.detector.image_scores import ImageNormal
-from aeflow.detector.series_scores import SeriesNormal
+from aeflow.detector.series_scores import SeriesNormal, UsualErrors
 from aeflow.exceptions import DetectorError
 from aeflow.models.bank import NetworkBank
 from aeflow.models.catalog import build
 from aeflow.models.contrast import contrast_of
+from aeflow.models.fused import fused_networks, fusion_rule
 from aeflow.numerics.calibration import Calibration
 from aeflow.numerics.gridding import Cadence
 from aeflow.numerics.likeness import CodeSpace
@@ -39,6 +42,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from aeflow.models.autoencoder import Autoencoder
 
 FORMAT = 1
 BASELINE_FOLDER = "baseline"
@@ -60,7 +64,7 @@ def save(detector: Detector, folder: Path) -> None:
     if detector.code_space is not None:
         arrays |= {"code.center": detector.code_space.center, "code.scale": detector.code_space.scale}
     normal = detector.normal
-    arrays["spread"] = normal.spread
+    arrays |= _error_arrays(normal)
     facts: dict[str, Any] = {
         "format": FORMAT,
         "config": detector.config.model_dump(mode="json"),
@@ -80,11 +84,8 @@ def save(detector: Detector, folder: Path) -> None:
     }
     if isinstance(normal, SeriesNormal):
         arrays |= {"scale.center": normal.scale.center, "scale.scale": normal.scale.scale}
-        arrays["usual_level"] = normal.usual_level
         if normal.member is not None:
             arrays["member"] = normal.member
-        if normal.whitening is not None:
-            arrays["whitening"] = normal.whitening
         facts["entities"] = list(normal.entities)
         facts["cadences"] = {
             "known": {name: [c.step_us, c.phase_us] for name, c in normal.cadences.known.items()},
@@ -133,7 +134,7 @@ def load(folder: Path) -> Detector:
     return Detector(
         config=config,
         network=network,
-        normal=_normal(config, facts, arrays),
+        normal=_normal(network, config, facts, arrays),
         calibration=calibrations.pop(""),
         entity_calibrations=calibrations,
         cohort_calibrations=_calibrations(facts.get("cohort_calibrations", {}), arrays, "cohort"),
@@ -187,22 +188,51 @@ def _calibrations(
 
 
 def _normal(
-    config: PipelineConfig, facts: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]
+    network: Autoencoder, config: PipelineConfig, facts: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]
 ) -> SeriesNormal | ImageNormal:
+    rule = fusion_rule(network)
+    fusing = None if rule is None else Fusing(rule, arrays["fusing.curves"])
+    of_members = [_prefixed(arrays, _member_prefix(i)) for i in range(len(fused_networks(network)))]
     if "cadences" not in facts:
         assert isinstance(config.prepare, ImagePrepare)
-        return ImageNormal(arrays["spread"], contrast_of(config.prepare))
+        spread = np.stack([of_one["spread"] for of_one in of_members])
+        return ImageNormal(spread, contrast_of(config.prepare), fusing)
     known = {name: Cadence(*pair) for name, pair in facts["cadences"]["known"].items()}
     return SeriesNormal(
         entities=tuple(facts["entities"]),
         cadences=Cadences(known, Cadence(*facts["cadences"]["default"])),
         scale=RobustScale(arrays["scale.center"], arrays["scale.scale"]),
-        spread=arrays["spread"],
-        usual_level=arrays.get("usual_level", np.ones(len(arrays["spread"]), dtype=np.float32)),
-        whitening=arrays.get("whitening"),
+        errors=tuple(
+            UsualErrors(
+                spread=of_one["spread"],
+                usual_level=of_one.get("usual_level", np.ones(len(of_one["spread"]), dtype=np.float32)),
+                whitening=of_one.get("whitening"),
+            )
+            for of_one in of_members
+        ),
+        fusing=fusing,
         cohorts=config.entities,
         member=arrays.get("member"),
     )
+
+
+def _error_arrays(normal: SeriesNormal | ImageNormal) -> dict[str, NDArray[Any]]:
+    """What is usual of the errors, of further members with a prefix."""
+    arrays: dict[str, NDArray[Any]] = {}
+    if isinstance(normal, ImageNormal):
+        arrays |= {f"{_member_prefix(i)}spread": spread for i, spread in enumerate(normal.spread)}
+    else:
+        for prefix, usual in ((_member_prefix(i), one) for i, one in enumerate(normal.errors)):
+            arrays |= {f"{prefix}spread": usual.spread, f"{prefix}usual_level": usual.usual_level}
+            if usual.whitening is not None:
+                arrays[f"{prefix}whitening"] = usual.whitening
+    if normal.fusing is not None:
+        arrays["fusing.curves"] = normal.fusing.curves
+    return arrays
+
+
+def _member_prefix(number: int) -> str:
+    return f"fusing.{number}." if number else ""
 
 
 def _prefixed(arrays: Mapping[str, NDArray[Any]], prefix: str) -> dict[str, NDArray[Any]]:

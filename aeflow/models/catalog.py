@@ -16,6 +16,7 @@ from aeflow.models.conv1d import Conv1dAutoencoder
 from aeflow.models.conv2d import Conv2dAutoencoder
 from aeflow.models.dense import DenseAutoencoder
 from aeflow.models.feature import FeatureAutoencoder
+from aeflow.models.fused import FusedNetwork
 from aeflow.models.kernel_regression import KernelRegression
 from aeflow.models.lstm import LstmAutoencoder
 from aeflow.models.padim import Padim
@@ -42,6 +43,12 @@ class Family:
         return isinstance(self.network, type) and issubclass(self.network, ClosedForm)
 
 
+def _fused(model: config.Fusion, item_shape: tuple[int, ...]) -> FusedNetwork:
+    """Each member as it would be built alone."""
+    seed = torch.default_generator.initial_seed()
+    return FusedNetwork([build(member, item_shape, seed=seed) for member in model.members], model.rule)
+
+
 CATALOG: dict[str, Family] = {
     "dense": Family(config.Dense, DenseAutoencoder),
     "stacked": Family(config.Stacked, StackedAutoencoder),
@@ -55,7 +62,13 @@ CATALOG: dict[str, Family] = {
     "autoregression": Family(config.Autoregression, Autoregression),
     "kernel_regression": Family(config.KernelRegression, KernelRegression),
     "pca": Family(config.Pca, Pca),
+    "fusion": Family(config.Fusion, _fused),
 }
+
+
+def has_closed_form(model: config.Model) -> bool:
+    """Whether it is fitted in one go, without epochs; of fused ones whether each is."""
+    return all(CATALOG[one.family].closed_form for one in config.members_of(model))
 
 
 def build(model: config.Model, item_shape: tuple[int, ...], *, seed: int = 0) -> Autoencoder:

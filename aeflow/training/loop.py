@@ -20,6 +20,7 @@ from aeflow.exceptions import InputError
 from aeflow.models.autoencoder import Autoencoder, ClosedForm, check_items
 from aeflow.models.corruption import corrupt
 from aeflow.models.errors import mean_error
+from aeflow.models.fused import FusedNetwork
 from aeflow.training.checkpoint import (
     Checkpoint,
     optimizer_tensors,
@@ -91,7 +92,8 @@ def fit_network(
     fingerprint: str = "",
     progress: Callable[[Progress], None] | None = None,
 ) -> TrainingResult:
-    """Train `network` in place, on `device`; it ends with the weights of the best validation loss.
+    """Train `network` in place, on `device`; it ends with the weights of the best validation loss. Fused ones are
+    trained one after the other, each as it would be alone.
 
     Args:
         network: as built, or with the weights to start from.
@@ -113,6 +115,18 @@ def fit_network(
     precision = choose_precision(training.precision, device)
     begun = time.perf_counter()
     expect_items(train, validation, network.item_shape)
+    if isinstance(network, FusedNetwork):
+        return _fit_members(
+            network,
+            train,
+            validation,
+            training=training,
+            seed=seed,
+            device=device,
+            checkpoint=checkpoint,
+            fingerprint=fingerprint,
+            progress=progress,
+        )
     if isinstance(network, ClosedForm):
         # MPS has no float64.
         exact = torch.device("cpu") if device.type == "mps" else device
@@ -155,8 +169,47 @@ def fit_network(
         return run.fit(checkpoint, fingerprint, progress, torch.Generator().manual_seed(seed))
 
 
+def _fit_members(
+    whole: FusedNetwork,
+    train: TrainingItems,
+    validation: TrainingItems,
+    *,
+    training: Training,
+    seed: int,
+    device: torch.device,
+    checkpoint: Path | None,
+    fingerprint: str,
+    progress: Callable[[Progress], None] | None,
+) -> TrainingResult:
+    """The result is that of the member with the most epochs, at the rate of all together."""
+    results = []
+    for number, member in enumerate(whole.networks(), start=1):
+        name, seen = f"member{number}", partial(_seen, whole.seen_by(member))
+        result = fit_network(
+            member,
+            train.seen_as(seen),
+            validation.seen_as(seen),
+            training=training,
+            seed=seed,
+            device=device,
+            checkpoint=None if checkpoint is None else stage_checkpoint(checkpoint, name),
+            fingerprint=f"{fingerprint} {name}",
+            progress=None if progress is None else partial(_tell_of_stage, progress, f"member {number}"),
+        )
+        results.append(result)
+    longest = max(results, key=lambda one: len(one.history))
+    seconds = sum(1 / one.samples_per_second for one in results if one.samples_per_second)
+    return replace(longest, samples_per_second=1 / seconds if seconds else 0.0)
+
+
+def _seen(
+    limited: Callable[[Tensor], Tensor], x: Tensor, observed: Tensor | None
+) -> tuple[Tensor, Tensor | None]:
+    return limited(x), observed
+
+
 def _tell_of_stage(tell: Callable[[Progress], None], stage: str, progress: Progress) -> None:
-    tell(replace(progress, stage=stage))
+    tell(replace(progress, stage=f"{stage}, {progress.stage}" if progress.stage else stage))
 
 
 def _of_stage(stage: Stage, whole: Autoencoder, training: Training) -> Training:

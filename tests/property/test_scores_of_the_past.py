@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from aeflow.config import Autoregression, Scoring, SeriesPrepare
 from aeflow.data.series import Cadences, context_points, iter_series
-from aeflow.detector.series_scores import SeriesNormal, score_series
+from aeflow.detector.series_scores import SeriesNormal, UsualErrors, score_series
 from aeflow.models.catalog import build
 from aeflow.numerics.gridding import Cadence
 from aeflow.numerics.scaling import RobustScale
@@ -22,9 +22,13 @@ NORMAL = SeriesNormal(
     entities=("a", "b"),
     cadences=CADENCES,
     scale=RobustScale(np.zeros((3, 2), np.float32), np.ones((3, 2), np.float32)),
-    spread=np.ones((3, 2), dtype=np.float32),
-    usual_level=np.array([1.0, 2.0, 1.5], dtype=np.float32),
-    whitening=np.tile(np.array([[1.2, -0.4], [-0.4, 1.1]], dtype=np.float32), (3, 1, 1)),
+    errors=(
+        UsualErrors(
+            spread=np.ones((3, 2), dtype=np.float32),
+            usual_level=np.array([1.0, 2.0, 1.5], dtype=np.float32),
+            whitening=np.tile(np.array([[1.2, -0.4], [-0.4, 1.1]], dtype=np.float32), (3, 1, 1)),
+        ),
+    ),
 )
 
 

@@ -104,6 +104,35 @@ def test_a_config_is_loaded_with_the_folder_its_paths_start_from(tmp_path):
         ),
         ("model", {"family": "attention", "heads": 3}, "must be a multiple of model.heads"),
         ("model", {"family": "dense", "code": {"kind": "variational", "betta": 1}}, "did you mean 'beta'?"),
+        ("training.corruption", [{"kind": "masking_noise", "shore": 1}], "did you mean 'share'?"),
+        ("model", {"family": "fusion", "members": [{"family": "pca"}, {"family": "lstm"}]}, None),
+        ("model", {"family": "fusion", "members": [{"family": "pca"}]}, "model.members: expected at least 2"),
+        (
+            "model",
+            {"family": "fusion", "members": [{"family": "pca"}, {"family": "conv2d"}]},
+            "conv2d takes images, not series",
+        ),
+        (
+            "model",
+            {"family": "fusion", "members": [{"family": "pca"}, {"family": "fusion"}]},
+            "model.members.1.family: expected one of dense, ",
+        ),
+        (
+            "model",
+            {"family": "fusion", "members": [{"family": "pca"}, {"family": "lstm", "hidden": 3}]},
+            "model.members.1.hidden: there is no such key; did you mean 'hidden_size'?",
+        ),
+        (
+            "model",
+            {
+                "family": "fusion",
+                "members": [
+                    {"family": "pca"},
+                    {"family": "lstm", "task": "prediction", "predict_points": 32},
+                ],
+            },
+            "smaller than prepare.window_points",
+        ),
     ],
 )
 def test_each_wrong_entry_is_refused_with_its_place(tmp_path, path, value, says):
@@ -147,6 +176,10 @@ def test_what_images_do_not_take_is_refused(tmp_path, path, value, says):
     [
         ({"family": "conv2d"}, "set model.output to sigmoid"),
         ({"family": "conv2d", "output": "sigmoid"}, None),
+        (
+            {"family": "fusion", "members": [{"family": "conv2d", "output": "sigmoid"}, {"family": "dense"}]},
+            "set model.output to sigmoid",
+        ),
     ],
 )
 def test_cross_entropy_needs_an_output_in_its_range(tmp_path, model, says):

@@ -112,8 +112,8 @@ def test_with_local_contrast_codes_and_scores_hang_on_their_image_alone(contrast
 
 
 def test_in_units_of_each_pixel_loud_places_count_for_less(plain, by_pixel):
-    assert by_pixel.normal.spread.shape == (1, SIDE, SIDE)
-    assert by_pixel.normal.spread[0, :, :6].min() > by_pixel.normal.spread[0, :, 7:].max()
+    assert by_pixel.normal.spread.shape == (1, 1, SIDE, SIDE)
+    assert by_pixel.normal.spread[..., :6].min() > by_pixel.normal.spread[..., 7:].max()
     x = as_unit(pictures(8, seed=3))
     quiet, loud = x.copy(), x.copy()
     quiet[:, :, 6:10, 10:14] += 0.1

@@ -126,7 +126,7 @@ def composite(tmp_path_factory):
 
 def test_a_composite_scores_by_channel_whatever_the_portion_and_after_it_was_saved(composite, tmp_path):
     fitted, inputs = composite
-    assert fitted.normal.spread.shape == (2, 2 * 2)
+    assert fitted.normal.errors[0].spread.shape == (2, 2 * 2)
     whole = fitted.score_series(inputs, device=CPU, chunk_items=1000)
     assert whole.contributions.shape == whole.expected.shape == (inputs.ends.size, 2)
     np.testing.assert_allclose(whole.contributions.sum(axis=1), whole.score, rtol=1e-5)

@@ -27,7 +27,7 @@ from aeflow.representations.generating import (
 from aeflow.representations.restoring import in_original, quality, restore_arrays, spoil_images
 
 CPU = torch.device("cpu")
-AS_THEY_ARE = ImageNormal(np.ones(1, dtype=np.float32))
+AS_THEY_ARE = ImageNormal(np.ones((1, 1), dtype=np.float32))
 VARIATIONAL = Conv2d(width=4, levels=2, code_size=5, code=VariationalCode())
 
 
@@ -126,7 +126,7 @@ def test_restored_arrays_are_what_is_expected_within_0_and_1():
 
 
 def test_arrays_seen_by_their_contrast_are_restored_as_pixels():
-    seen_so = ImageNormal(np.ones(1, dtype=np.float32), LocalContrast(5))
+    seen_so = ImageNormal(np.ones((1, 1), dtype=np.float32), LocalContrast(5))
     pixels = np.random.default_rng(0).random((3, 1, 12, 10), dtype=np.float32)
     restored = restore_arrays(seen_so, network(), pixels, device=CPU, chunk_items=2)
     look = look_at_pixels(seen_so, pixels, CPU)

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from aeflow.config import load_config
+from aeflow.config import family_in_words, load_config
 from aeflow.data.checks import examples_of
 from aeflow.data.due import schedule_warnings
 from aeflow.data.history import select_history
@@ -103,7 +103,7 @@ def check_pipeline(config: Path) -> PipelineCheck:
     return PipelineCheck(
         pipeline=pipeline.name,
         kind=pipeline.kind,
-        family=pipeline.model.family,
+        family=family_in_words(pipeline.model),
         batches=tuple(batches),
         history=tuple(history),
         first_batch=history[0],

@@ -15,7 +15,7 @@ import numpy as np
 
 from aeflow import detector as detectors
 from aeflow import registry
-from aeflow.config import load_config
+from aeflow.config import family_in_words, load_config
 from aeflow.data.labels import Labels, read_classes, read_labels, read_mask
 from aeflow.data.periods import ids_of
 from aeflow.data.take_in import history_batches, list_batches, take_in
@@ -91,7 +91,10 @@ def evaluate_detector(
     forest = load_forest(folder / FOREST_FOLDER, baseline)
     work = paths.home / "work" / pipeline.name / "evaluation"
     shutil.rmtree(work, ignore_errors=True)
-    rows = {f"detector {ref.version} ({detector.config.model.family})": detector, "linear baseline": baseline}
+    rows = {
+        f"detector {ref.version} ({family_in_words(detector.config.model)})": detector,
+        "linear baseline": baseline,
+    }
     device = choose_device(pipeline.compute.device)
     compared, unknown = [], 0
     try:

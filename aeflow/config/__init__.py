@@ -33,6 +33,7 @@ from aeflow.config.models import (
     Pca,
     Resnet,
     Stacked,
+    family_in_words,
     members_of,
     patch_maps,
 )
@@ -127,6 +128,7 @@ __all__ = [
     "Training",
     "VariationalCode",
     "dump_json",
+    "family_in_words",
     "find_config",
     "is_time_format",
     "json_schema",

@@ -326,5 +326,11 @@ def members_of(model: Model) -> tuple[Member, ...]:
     return model.members if isinstance(model, Fusion) else (model,)
 
 
+def family_in_words(model: Model) -> str:
+    """The family, and those that it fuses."""
+    fused = f" of {', '.join(one.family for one in model.members)}" if isinstance(model, Fusion) else ""
+    return f"{model.family}{fused}"
+
+
 BASELINE: Model = Pca()
 """The linear detector that every other must beat."""

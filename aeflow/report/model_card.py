@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from aeflow.config import family_in_words
 from aeflow.data.intake import in_words
 from aeflow.wording import counted
 
@@ -37,7 +38,7 @@ def model_card(
     )
     how = f"Trained {counted(len(training.history), 'epoch')}" if training.history else "Fitted in one go"
     lines = [
-        f"# {config.name}: {config.model.family} detector for {config.kind}",
+        f"# {config.name}: {family_in_words(config.model)} detector for {config.kind}",
         "",
         f"- Channels: {', '.join(config.channels)}",
         f"- Learnt from {counted(intake.valid, 'item')} of {counted(len(batches), 'batch')} ({shown}); {intake.rows_in - intake.valid:,} set aside ({in_words(intake.quarantined)})",

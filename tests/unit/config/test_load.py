@@ -8,7 +8,14 @@ import pytest
 import yaml
 from pydantic import ValidationError
 
-from aeflow.config import PipelineConfig, dump_json, find_config, json_schema, load_config
+from aeflow.config import (
+    PipelineConfig,
+    dump_json,
+    family_in_words,
+    find_config,
+    json_schema,
+    load_config,
+)
 from aeflow.exceptions import ConfigError
 
 SERIES = {
@@ -247,3 +254,9 @@ def test_a_key_that_stands_twice_is_refused_with_both_lines(tmp_path):
     path.write_text("name: a\nseed: 1\nbatch:\n  by: period\nseed: 2\n")
     with pytest.raises(ConfigError, match="'seed' stands twice, on lines 2 and 5"):
         load_config(path)
+
+
+def test_the_family_in_words_names_those_that_are_fused():
+    models = [{"family": "fusion", "members": [{"family": "lstm"}, {"family": "pca"}]}, {"family": "lstm"}]
+    configs = [PipelineConfig.model_validate(changed(SERIES, "model", model)) for model in models]
+    assert [family_in_words(config.model) for config in configs] == ["fusion of lstm, pca", "lstm"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -9,7 +10,7 @@ from aeflow.config import PipelineConfig, load_config
 from aeflow.data.history import batch_not_found, still_in_history
 from aeflow.data.marks import batch_marks, following
 from aeflow.data.take_in import list_batches, survey
-from aeflow.exceptions import BatchNotFound, InputError
+from aeflow.exceptions import BatchNotFound, InputError, SourceError
 from aeflow.settings import home_for
 from aeflow.store.claims import holder
 from aeflow.store.ledger import Batch, open_ledger
@@ -131,7 +132,7 @@ def find_pending(config: Path) -> Pending:
     cache = read_mark_cache(paths)
     marks = batch_marks(pipeline, cache)
     keep_mark_cache(paths, cache)
-    ids = list_batches(pipeline) if not cache.files else sorted(marks)
+    ids, unreadable = (sorted(marks), {}) if cache.files else survey(pipeline)
     known = {batch.batch: batch for batch in open_ledger(paths).all()}
     states = {name: _status(name, known.get(name), paths).state for name in ids}
     history = _history_only(pipeline, ids)
@@ -139,7 +140,7 @@ def find_pending(config: Path) -> Pending:
     kept = open_marks(paths).all()
     changed = {i for i in ids if states[i] == "published" and i in marks and marks[i] != kept.get(i)}
     looking_back = {i for i in following(pipeline, [*changed, *new], ids) if states[i] == "published"}
-    return Pending(tuple(sorted({*new, *changed, *looking_back})), marks, dict(cache.unreadable))
+    return Pending(tuple(sorted({*new, *changed, *looking_back})), marks, unreadable | cache.unreadable)
 
 
 def read_quarantine(config: Path, batch: str | None) -> list[dict[str, Any]]:
@@ -155,6 +156,13 @@ def read_quarantine(config: Path, batch: str | None) -> list[dict[str, Any]]:
         for part in iter_quarantine(paths.quarantine(name))
         for row in part.to_pylist()
     ]
+
+
+def read_unassigned(config: Path) -> dict[str, str]:
+    """As `Pending.unreadable`; nothing where the source itself cannot be read, of which other commands tell."""
+    with suppress(SourceError):
+        return survey(load_config(config))[1]
+    return {}
 
 
 def batches_set_aside(config: Path, batch: str | None) -> list[str]:

@@ -20,11 +20,12 @@ from aeflow.retraining import Outcome
 from aeflow.scoring import FLAGS_FILE
 from aeflow.settings import home_for
 from aeflow.store.claims import claim
+from aeflow.store.digests import sha256_bytes
 from aeflow.store.marks import open_marks
 from aeflow.store.nightly_runs import NIGHTLY, open_nightly_runs
 from aeflow.store.paths import Paths
 from aeflow.wording import counted
-from flows.notifications import Notice, deliver, settle, tell
+from flows.notifications import Notice, deliver, settle, settle_others, tell
 from flows.retrain_if_needed import request_retraining
 from flows.score_batches import Attempt, score_batches
 
@@ -39,8 +40,8 @@ _LOG = logging.getLogger("aeflow.nightly")
 _TOLD_FLAGS = 5
 SOURCE = "source"
 """The key of the incident that the source could not be read."""
-FILES = "files"
-"""The key of the incident that some of its files could not."""
+FILES = "files:"
+"""What the key of the incident begins with that some of its files could not."""
 DECISION = "decision"
 """The key of the incident that it could not be decided whether to retrain."""
 
@@ -167,12 +168,14 @@ def _ended(config: Path, attempt: Attempt, pending: Pending, ended: Callable[[At
 
 
 def _tell_unreadable(config: Path, files: dict[str, str]) -> None:
+    """Told as long as the same ones cannot be read once; another one that breaks meanwhile is news."""
+    key = f"{FILES} {sha256_bytes(repr(sorted(files)).encode())[:12]}" if files else ""
+    settle_others(config, "run_failed", FILES, key)
     if not files:
-        settle(config, "run_failed", FILES)
         return
     title = f"{counted(len(files), 'file')} of the source cannot be read"
     lines = [f"{name}: {why}" for name, why in files.items()]
-    tell(config, Notice("run_failed", title, "\n".join(lines), key=FILES))
+    tell(config, Notice("run_failed", title, "\n".join(lines), key=key))
 
 
 def _decide(config: Path) -> None:

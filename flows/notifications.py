@@ -86,6 +86,20 @@ def settle(config: Path, kind: NoticeKind, key: str, *, now: datetime | None = N
         _LOG.warning("It could not be noted that %s %r is over: %s", kind, key, error)
 
 
+def settle_others(config: Path, kind: NoticeKind, about: str, kept: str) -> None:
+    """Of the incidents whose keys begin with `about`, all but that of the key `kept` are over."""
+    pipeline = load_config(config)
+    if not pipeline.notify.channels:
+        return
+    try:
+        incidents = open_incidents(Paths(home_for(config), pipeline.name))
+        for incident in incidents.open():
+            if incident.kind == kind and incident.key.startswith(about) and incident.key != kept:
+                incidents.settle(kind, incident.key, now=datetime.now(UTC))
+    except AeflowError as error:
+        _LOG.warning("It could not be noted that %s %r is over: %s", kind, about, error)
+
+
 def deliver(config: Path, *, now: datetime | None = None) -> int:
     """Send what has waited for the end of the quiet hours, or for a channel that did not answer; returns
     how many messages were sent."""

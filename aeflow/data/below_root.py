@@ -21,19 +21,15 @@ _WILDCARD = re.compile(r"(\*+|\?|\[!?\]?[^\]]*\])")
 
 
 def folders_in(root: Path) -> list[str]:
-    """Names of the first-level folders below `root` (resolved), sorted, with links to folders outside.
+    """Names of the first-level folders below `root` (resolved), sorted, with links to folders outside; those that
+    are no UTF-8 too, though they can name no batch.
 
     Raises:
-        SourceError: the root cannot be listed, or holds a name that is no UTF-8.
+        SourceError: the root cannot be listed.
     """
     entries = _entries(root)
     leading_out = outside(root, [e.name for e in entries if _links_to_folder(e)])
-    names = [e.name for e in entries if e.is_dir(follow_symlinks=False) or e.name in leading_out]
-    for name in names:
-        if not is_utf8(name):
-            msg = f"expected a folder name in UTF-8, since it names a batch, got {name!r}"
-            raise SourceError(msg, where=str(root), remedy="Rename the folder.")
-    return names
+    return [e.name for e in entries if e.is_dir(follow_symlinks=False) or e.name in leading_out]
 
 
 def is_utf8(name: str) -> bool:
@@ -43,6 +39,11 @@ def is_utf8(name: str) -> bool:
     except UnicodeEncodeError:
         return False
     return True
+
+
+def readable(name: str) -> str:
+    r"""A name that may be no UTF-8, such as people can read it: `caf\xe9`."""
+    return name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
 
 
 def walk(root: Path, below: str = "") -> Iterator[str]:

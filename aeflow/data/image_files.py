@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from aeflow.config import ImageSource
-from aeflow.data.below_root import any_glob, folders_in, walk
+from aeflow.data.below_root import any_glob, folders_in, is_utf8, readable, walk
 from aeflow.data.history import batch_not_found, select_history
 from aeflow.data.image_manifest import read_manifest
 from aeflow.exceptions import InputError, SourceError
@@ -64,8 +64,8 @@ def root_of(config: PipelineConfig) -> Path:
     return root
 
 
-def list_image_batches(config: PipelineConfig) -> list[str]:
-    """Ids of the batches in the source, sorted.
+def survey_images(config: PipelineConfig) -> tuple[list[str], dict[str, str]]:
+    """Ids of the batches in the source, sorted; and each folder that holds images and can be no batch, and why.
 
     Raises:
         SourceError: the source or its manifest cannot be read.
@@ -73,10 +73,21 @@ def list_image_batches(config: PipelineConfig) -> list[str]:
     """
     source, root = image_source(config), root_of(config)
     if config.batch.by == "source":
-        return [ALL]
+        return [ALL], {}
     if source.manifest is not None:
-        return sorted({batch for batch, _ in _listed(config, root)})
-    return [name for name in folders_in(root) if any(True for _ in _matching(source, root, name))]
+        return sorted({batch for batch, _ in _listed(config, root)}), {}
+    found = [name for name in folders_in(root) if any(True for _ in _matching(source, root, name))]
+    nameless = {
+        f"{readable(name)}/": "the folder's name is no UTF-8, and so names no batch"
+        for name in found
+        if not is_utf8(name)
+    }
+    return [name for name in found if is_utf8(name)], nameless
+
+
+def list_image_batches(config: PipelineConfig) -> list[str]:
+    """The ids of `survey_images`; raises as it."""
+    return survey_images(config)[0]
 
 
 def images_of(config: PipelineConfig, batch: str) -> list[ImageRef]:

@@ -19,7 +19,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from aeflow import schemas
-from aeflow.data.below_root import is_utf8, outside
+from aeflow.data.below_root import is_utf8, outside, readable
 from aeflow.data.decoding import SIXTEEN_BIT, DecodeError, read_header
 from aeflow.data.image_files import ImageRef, image_source, root_of
 from aeflow.data.image_quarantine import SetAside, quarantine_table
@@ -199,8 +199,7 @@ class _Row:
 
 def _look_at(root: Path, ref: ImageRef, max_pixels: int) -> _Row | SetAside:
     if not is_utf8(ref.item):
-        shown = ref.item.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
-        return SetAside(shown, "unreadable", "the file's name is no UTF-8")
+        return SetAside(readable(ref.item), "unreadable", "the file's name is no UTF-8")
     try:
         with open_image(root, ref.item) as file:
             # Hashing in blocks holds no large file in memory; the header comes from the same open file.

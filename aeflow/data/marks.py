@@ -12,6 +12,7 @@ the batch, once it is taken in, does.
 from __future__ import annotations
 
 import hashlib
+import os
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -28,7 +29,7 @@ from aeflow.exceptions import SourceError
 from aeflow.numerics.trailing import look_back_points
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
     from pathlib import Path
 
     from aeflow.config import PipelineConfig
@@ -46,7 +47,8 @@ class MarkCache:
     reading: str = ""
     """SHA-256 of what the config says of source and batches, by which the files were read."""
     unreadable: dict[str, str] = field(default_factory=dict)
-    """File that could not be read to its end this time -> why. It is looked at anew each time."""
+    """File that could not be read to its end this time -> why. It is looked at anew each time; of periods that were
+    read from it before, `files` still tells."""
 
     def to_json(self) -> dict[str, Any]:
         """Plain values."""
@@ -113,13 +115,15 @@ def _reach(config: PipelineConfig, prepare: SeriesPrepare) -> int:
 
 
 def _of_files(paths: Iterable[Path]) -> str:
-    """Of names, sizes and times of change; a file that is missing counts as that."""
+    """Of names, sizes, times of change and whether they may be read; a file that is missing counts as that."""
     digest = hashlib.sha256()
     for path in sorted(paths):
         try:
             found = path.stat()
+            # Rights that come or go change neither size nor time, and yet what can be read.
+            closed = "" if os.access(path, os.R_OK) else "\0closed"
             digest.update(
-                f"{path}\0{found.st_size}\0{found.st_mtime_ns}\n".encode("utf-8", "surrogateescape")
+                f"{path}\0{found.st_size}\0{found.st_mtime_ns}{closed}\n".encode("utf-8", "surrogateescape")
             )
         except OSError:
             digest.update(f"{path}\0missing\n".encode("utf-8", "surrogateescape"))
@@ -137,9 +141,9 @@ def _of_periods(config: PipelineConfig, cache: MarkCache) -> dict[str, str]:
     totals: dict[str, int] = {}
     for file in tables.find_files(config):
         sums: dict[str, int] = {}
+        before = known.get(file.name)
         try:
-            found = file.path.stat()
-            before = known.get(file.name)
+            found = _readable(file.path)
             if before is not None and before[:2] == (found.st_size, found.st_mtime_ns):
                 sums = before[2]
             else:
@@ -148,11 +152,33 @@ def _of_periods(config: PipelineConfig, cache: MarkCache) -> dict[str, str]:
         except (SourceError, OSError) as error:
             cache.unreadable[file.name] = getattr(error, "problem", None) or str(error)
             complaint = complaint or error
-        for batch, total in sums.items():
-            totals[batch] = (totals.get(batch, 0) + total) & _MASK
+            if before is not None:
+                # Batches that were read from it stay as they are until it can be read again: scored anew now,
+                # their reports would lose what they have.
+                sums |= before[2]
+                cache.files[file.name] = before
+            elif file.name.endswith("/"):
+                closed = {name: entry for name, entry in known.items() if name.startswith(file.name)}
+                cache.files |= closed
+                for _, _, of_file in closed.values():
+                    _add(sums, of_file)
+        _add(totals, sums)
     if complaint is not None and not totals:
         raise complaint
     return {batch: f"{total:016x}" for batch, total in totals.items()}
+
+
+def _readable(path: Path) -> os.stat_result:
+    found = path.stat()
+    # Else one that was read before would pass for readable, by its size and time.
+    if not os.access(path, os.R_OK):
+        raise SourceError("expected a file that may be read", where=str(path))
+    return found
+
+
+def _add(totals: dict[str, int], sums: Mapping[str, int]) -> None:
+    for batch, total in sums.items():
+        totals[batch] = (totals.get(batch, 0) + total) & _MASK
 
 
 def _add_row_sums(config: PipelineConfig, file: tables.TableFile, totals: dict[str, int]) -> None:
@@ -180,8 +206,7 @@ def _add_row_sums(config: PipelineConfig, file: tables.TableFile, totals: dict[s
         ids, place = _periods_of(us, config)
         sums = np.zeros(len(ids), np.uint64)
         np.add.at(sums, place, _row_hashes(cells, file.entity or ""))
-        for batch, total in zip(ids, sums.tolist(), strict=True):
-            totals[batch] = (totals.get(batch, 0) + total) & _MASK
+        _add(totals, dict(zip(ids, sums.tolist(), strict=True)))
 
 
 def _row_hashes(cells: Cells, entity: str) -> np.ndarray:

@@ -213,7 +213,8 @@ def _all_files(config: PipelineConfig) -> tuple[Path, list[str]]:
 
 def _walk(root: Path) -> tuple[list[str], list[str]]:
     """Every file below `root`, with slashes; and every folder that may not be listed, with one at its end:
-    what it holds must not be lost without a word. A link that leads to a folder around it is not followed.
+    what it holds must not be lost without a word. A link that leads back to a folder on the way to it is not
+    followed.
 
     Raises:
         SourceError: `root` itself may not be listed.
@@ -230,13 +231,16 @@ def _walk(root: Path) -> tuple[list[str], list[str]]:
     files = []
     for folder, below, names in os.walk(root, onerror=note, followlinks=True):
         here = Path(folder)
-        below[:] = [n for n in below if not ((here / n).is_symlink() and _leads_around(here / n))]
+        below[:] = [n for n in below if not ((here / n).is_symlink() and _leads_back(root, here / n))]
         files += [(here / name).relative_to(root).as_posix() for name in names]
     return files, closed
 
 
-def _leads_around(link: Path) -> bool:
-    return link.parent.resolve().is_relative_to(link.resolve())
+def _leads_back(root: Path, link: Path) -> bool:
+    """Whether a link below `root` leads to a folder that its own path goes through, by links too."""
+    target = link.resolve()
+    way = (folder for folder in link.parents if folder.is_relative_to(root))
+    return any(folder.resolve().is_relative_to(target) for folder in way)
 
 
 def _hidden(name: str) -> bool:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from aeflow.data.history import select_history
-from aeflow.data.image_files import history_images, images_of, list_image_batches
+from aeflow.data.image_files import history_images, images_of, survey_images
 from aeflow.data.image_intake import take_in_images
 from aeflow.data.left_out import NOTHING
 from aeflow.data.series_intake import (
@@ -33,13 +33,13 @@ class Context:
 
 
 def survey(config: PipelineConfig) -> tuple[list[str], dict[str, str]]:
-    """The ids of all batches in the source, in order; and each file that cannot be read to its end, and why,
-    where the batches that its rows belong to are not known.
+    """The ids of all batches in the source, in order; and each file that cannot be read to its end, or folder that
+    cannot name a batch, and why, where it is not known which batches it belongs to.
 
     Raises:
         SourceError: the source cannot be read.
     """
-    return (list_image_batches(config), {}) if config.kind == "images" else survey_series(config)
+    return survey_images(config) if config.kind == "images" else survey_series(config)
 
 
 def list_batches(config: PipelineConfig) -> list[str]:

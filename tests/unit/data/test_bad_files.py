@@ -11,6 +11,7 @@ import pytest
 
 from aeflow.data.marks import MarkCache, batch_marks
 from aeflow.data.series_intake import survey_series, take_in_history, take_in_series
+from aeflow.data.tables import find_files
 from aeflow.exceptions import SourceError
 from tests.unit.data.series_pipeline import quarantine, rows, series_pipeline, write
 
@@ -214,3 +215,69 @@ def test_a_link_that_leads_around_itself_and_one_that_leads_nowhere_stop_nothing
     assert list(cache.unreadable) == ["gone.csv"]
     assert take(config, tmp_path, "2026-11-19").rows_in == 3
     shutil.rmtree(tmp_path / "data")
+
+
+def test_links_that_lead_to_each_other_are_read_once(tmp_path):
+    write(tmp_path, "a/x.csv", HEADER + day(19))
+    write(tmp_path, "b/y.csv", HEADER + day(20))
+    (tmp_path / "data" / "a" / "to_b").symlink_to(tmp_path / "data" / "b")
+    (tmp_path / "data" / "b" / "to_a").symlink_to(tmp_path / "data" / "a")
+    names = [file.name for file in find_files(series_pipeline(tmp_path, batch=DAY))]
+    assert names == ["a/to_b/y.csv", "a/x.csv", "b/to_a/x.csv", "b/y.csv"]
+
+
+def closed(monkeypatch, *names):
+    """Files that may not be read, also by root, whom no mode keeps out."""
+    monkeypatch.setattr("aeflow.data.marks.os.access", lambda path, _mode: path.name not in names)
+
+
+def test_batches_of_a_file_that_breaks_later_are_not_scored_anew_without_it(tmp_path, monkeypatch):
+    file = write(tmp_path, "19.csv", HEADER + day(19) + day(20))
+    write(tmp_path, "21.csv", HEADER + day(21))
+    config, cache = series_pipeline(tmp_path, batch=DAY), MarkCache()
+    before = batch_marks(config, cache)
+    whole = file.read_bytes()
+    file.write_bytes(BINARY)
+    cache = MarkCache.from_json(cache.to_json())
+    assert batch_marks(config, cache) == before
+    assert list(cache.unreadable) == ["19.csv"]
+    file.write_bytes(whole)
+    closed(monkeypatch, "19.csv")
+    assert batch_marks(config, cache) == before
+    assert cache.unreadable == {"19.csv": "expected a file that may be read"}
+    monkeypatch.undo()
+    file.write_bytes(whole + b"2026-11-20 05:00,5,1\n")
+    after = batch_marks(config, cache)
+    assert cache.unreadable == {}
+    assert {name for name in after if after[name] != before[name]} == {"2026-11-20"}
+
+
+def test_batches_of_a_folder_that_is_closed_later_are_not_scored_anew_without_it(tmp_path, monkeypatch):
+    write(tmp_path, "n1/x.csv", HEADER + day(19))
+    write(tmp_path, "n2/x.csv", HEADER + day(19) + day(20))
+    write(tmp_path, "n2/y.csv", HEADER + day(20))
+    config, cache = series_pipeline(tmp_path, batch=DAY), MarkCache()
+    before = batch_marks(config, cache)
+
+    def walk(top, *, onerror, followlinks):
+        yield str(top), ["n1", "n2"], []
+        yield str(top / "n1"), [], ["x.csv"]
+        onerror(PermissionError(13, "Permission denied", str(top / "n2")))
+
+    with monkeypatch.context() as patch:
+        patch.setattr("aeflow.data.tables.os.walk", walk)
+        for _ in range(2):  # the second time from what the first one kept
+            assert batch_marks(config, cache) == before
+            assert list(cache.unreadable) == ["n2/"]
+    assert batch_marks(config, cache) == before
+    assert cache.unreadable == {}
+
+
+def test_rights_that_come_or_go_mark_the_batch_of_a_folder(tmp_path, monkeypatch):
+    write(tmp_path, "n1/x.csv", HEADER + day(19))
+    write(tmp_path, "n2/y.csv", HEADER + day(20))
+    config = series_pipeline(tmp_path, batch={"by": "folder"})
+    before = batch_marks(config, MarkCache())
+    closed(monkeypatch, "y.csv")
+    after = batch_marks(config, MarkCache())
+    assert {name for name in after if after[name] != before[name]} == {"n2"}

@@ -3,7 +3,13 @@ import os
 import pytest
 
 from aeflow.data.below_root import any_glob
-from aeflow.data.image_files import ImageRef, history_images, images_of, list_image_batches
+from aeflow.data.image_files import (
+    ImageRef,
+    history_images,
+    images_of,
+    list_image_batches,
+    survey_images,
+)
 from aeflow.exceptions import BatchNotFound, ConfigError, InputError, SourceError
 from tests.image_samples import pipeline, write
 
@@ -346,3 +352,16 @@ def test_the_magnetic_tiles_are_found_by_folder_and_by_manifest(shared_data):
     assert items(free) == items(images_of(by_folder, "MT_Free"))
     assert len(free) == 552
     assert 1 < len({ref.group for ref in free}) < 552
+
+
+def test_a_folder_whose_name_is_no_utf8_is_told_of_and_keeps_no_other_batch(tmp_path):
+    write(tmp_path, files("a/x.png", "b/y.png"))
+    (tmp_path / "b").rename(tmp_path / os.fsdecode(b"caf\xe9"))
+    config = pipeline(tmp_path, batch="folder")
+    batches, nameless = survey_images(config)
+    assert batches == list_image_batches(config) == ["a"]
+    assert nameless == {"caf\\xe9/": "the folder's name is no UTF-8, and so names no batch"}
+    assert items(images_of(config, "a")) == ["a/x.png"]
+    assert items(history_images(config)) == ["a/x.png"]
+    # By source it is a file of an odd name, which the intake sets aside.
+    assert len(images_of(pipeline(tmp_path), "all")) == 2

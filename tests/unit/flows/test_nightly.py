@@ -135,7 +135,15 @@ def test_a_file_that_cannot_be_read_keeps_no_batch_and_is_told_until_it_is_mende
     with pytest.raises(NightFailed, match=r"file bad\.csv: expected a header line"):
         night.raise_if_failed()
     assert [title for title, _ in pump.told] == ["pump: 1 file of the source cannot be read"]
+    nightly.score_pending(pump.file)
+    assert len(pump.told) == 1
+    worse = table.parent / "worse.csv"
+    worse.write_bytes(b"\0\0")
+    nightly.score_pending(pump.file)
+    assert pump.told[-1][0] == "pump: 2 files of the source cannot be read"
+    assert len(open_incidents(pump.paths).open()) == 1
     bad.unlink()
+    worse.unlink()
     nightly.score_pending(pump.file).raise_if_failed()
     assert open_incidents(pump.paths).open() == []
 
@@ -145,7 +153,8 @@ def test_a_history_that_was_rotated_away_keeps_no_night(pump):
     pump.file.write_text(yaml.safe_dump({**config, "history": {"last": "2026-11-10"}}))
     assert len(nightly.score_pending(pump.file).attempts) == 3
     pump.file.write_text(yaml.safe_dump({**config, "history": {"batches": ["2026-11-01", "2026-11-18"]}}))
-    assert "2026-11-18" not in pump.scored[3:]
+    nightly.score_pending(pump.file)
+    assert len(pump.scored) == 3
     assert find_pending(pump.file).batches == ()
 
 

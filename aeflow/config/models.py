@@ -33,6 +33,7 @@ class Dense(Section):
     code_size: int = Field(default=64, ge=1)
     """Numbers that an item is squeezed into."""
     code: Code = PlainCode()
+    """What is asked of the code: kind plain, sparse or variational."""
     output: Output = "linear"
     """sigmoid: what is given back lies in 0..1, as images do."""
 
@@ -74,6 +75,7 @@ class Conv2d(Section):
     code_size: int = Field(default=64, ge=1)
     """Numbers that an image is squeezed into."""
     code: Code = PlainCode()
+    """What is asked of the code: kind plain, sparse or variational."""
     output: Output = "linear"
     """sigmoid: what is given back lies in 0..1, as images do."""
 
@@ -93,6 +95,7 @@ class Resnet(Section):
     code_size: int = Field(default=64, ge=1)
     """Numbers that an image is squeezed into."""
     code: Code = PlainCode()
+    """What is asked of the code: kind plain, sparse or variational."""
     output: Output = "linear"
     """sigmoid: what is given back lies in 0..1, as images do."""
 
@@ -186,6 +189,7 @@ class Lstm(Section):
     code_size: int = Field(default=16, ge=1)
     """Numbers that a window is squeezed into."""
     code: Code = PlainCode()
+    """What is asked of the code: kind plain, sparse or variational."""
 
     @property
     def points_ahead(self) -> int:
@@ -211,6 +215,7 @@ class Conv1d(Section):
     code_size: int = Field(default=32, ge=1)
     """Numbers that a window is squeezed into."""
     code: Code = PlainCode()
+    """What is asked of the code: kind plain, sparse or variational."""
 
 
 class Attention(Section):
@@ -228,6 +233,7 @@ class Attention(Section):
     code_size: int = Field(default=32, ge=1)
     """Numbers that a window is squeezed into."""
     code: Code = PlainCode()
+    """What is asked of the code: kind plain, sparse or variational."""
 
     @model_validator(mode="after")
     def _heads_share_the_width(self) -> Self:

@@ -43,13 +43,16 @@ class PipelineConfig(Section):
     seed: int = Field(default=0, ge=0)
     """Decides the split and the training: the same seed gives the same detector."""
     source: Source
+    """Where the data lie: kind images, table or sql."""
     batch: BatchRule
     history: History = History()
     split: Split = Split()
     checks: Checks = Checks()
     prepare: Prepare
+    """How the data become what the network takes: kind images or series."""
     entities: Entities = Entities()
     model: Model
+    """What gives back each item as it would be if it were normal; family says which."""
     training: Training = Training()
     scoring: Scoring = Scoring()
     calibration: Calibration
@@ -86,6 +89,16 @@ class PipelineConfig(Section):
         if isinstance(self.prepare, ImagePrepare):
             return len(self.channels), self.prepare.height_px, self.prepare.width_px
         return self.prepare.window_points, len(self.channels)
+
+    @property
+    def lag_points(self) -> int:
+        """How many grid points before a point the readings lie at most that its score is made of: those that it is
+        a mean over, and those of a window whose errors all count. What an event is put down to may have begun
+        and ended so much earlier than the event."""
+        if not isinstance(self.prepare, SeriesPrepare):
+            return 0
+        in_window = self.prepare.window_points - 1 if self.scoring.points == "window" else 0
+        return self.scoring.smooth_points - 1 + in_window
 
     @property
     def schedule_zone(self) -> str:

@@ -15,5 +15,12 @@ _DATE = re.compile(rf"(19|20)[0-9]{{2}}[-_.]?({_MONTH_AND_DAY}|W[0-5][0-9])")
 def are_dates(folders: Collection[str]) -> bool:
     """Whether two folders or more hold a date such as 2026-11-20, 20261120 or 2026-W47 in their names, and
     differ in nothing else: so their order as text is that of time."""
-    rest = {_DATE.sub("", folder, count=1) for folder in folders if _DATE.search(folder)}
-    return len(folders) > 1 and len(rest) == 1 and all(map(_DATE.search, folders))
+    dates = [_DATE.search(folder) for folder in folders]
+    if len(folders) < 2 or not all(dates):
+        return False
+    return len({_DATE.sub(_form, folder, count=1) for folder in folders}) == 1
+
+
+def _form(date: re.Match[str]) -> str:
+    """Which digits and signs a date is made of: two of different forms do not sort by time."""
+    return re.sub(r"[0-9]", "0", date[0])

@@ -126,8 +126,14 @@ def _for_images(profile: ImageProfile, name: str, relative: Callable[[Path], str
             + ("; images of one group then never part between training and test." if groups else "")
         )
     by, history, items = _image_batches(profile, reasons)
-    chosen = [f for f in profile.folders if f <= history.last] if history.last else history.batches
-    learnt = sum(profile.folders[folder] for folder in chosen) or profile.images
+    learnt = profile.images
+    if history.last is not None or history.batches:
+        chosen = (
+            f
+            for f in profile.folders
+            if (history.last and f <= history.last) or _as_pattern(f) in history.batches
+        )
+        learnt = sum(profile.folders[folder] for folder in chosen)
     batch_size = choose_batch_size(round(learnt * Split().train))
     reasons["training.batch_size"] = f"Trained on about {counted(round(learnt * Split().train), 'image')}."
     config = PipelineConfig(
@@ -305,7 +311,8 @@ def _series_batches(
             share = 1.0
         return BatchRule(by="folder"), History(batches=tuple(map(_as_pattern, normal))), share
     if span is not None and (isinstance(profile, SqlProfile) or _alongside(profile.readings)):
-        rule = BatchRule(by="period", period="day")
+        zone = profile.readings.zone
+        rule = BatchRule(by="period", period="day", time_zone=zone.name)
         first, last = (periods.id_at(periods.from_us(us), rule) for us in span)
         ids = periods.ids_between(first, last, rule)
         count = max(1, int(len(ids) * _HISTORY_SHARE))
@@ -313,9 +320,7 @@ def _series_batches(
         reasons["history.last"] = (
             f"Taken as normal: the first {count} of {counted(len(ids), 'day')}; the days after wait to be scored."
         )
-        reasons["batch.time_zone"] = (
-            "Times without an offset were taken as UTC: name your zone if they are local."
-        )
+        reasons["batch.time_zone"] = zone.reason
         return rule, History(last=ids[count - 1]), count / len(ids)
     reasons["batch.by"] = (
         "The rows have no time: everything is one batch."

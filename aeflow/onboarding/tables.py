@@ -41,6 +41,7 @@ from aeflow.onboarding.columns import (
     with_time_format,
 )
 from aeflow.onboarding.dated_folders import are_dates
+from aeflow.onboarding.zones import UNKNOWN, Zone, zone_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -84,6 +85,7 @@ class Readings:
     rows: int
     whole: bool
     """Every row was looked at."""
+    zone: Zone = UNKNOWN
 
     @property
     def cadence_seconds(self) -> float | None:
@@ -202,7 +204,8 @@ def profile_table(
     left_out = {**roles.left_out, **dict.fromkeys(odd, NOT_IN_EVERY_FILE)}
     roles = Roles(roles.time, entity_column, roles.channels, left_out)
     entities, whole = _entities(files, source, roles, from_path=from_path, as_batches=as_batches)
-    readings = Readings(columns, roles, entities, sum(e.rows for e in entities), whole)
+    zone = UNKNOWN if roles.time is None else zone_of(sampled[roles.time])
+    readings = Readings(columns, roles, entities, sum(e.rows for e in entities), whole, zone)
     counts = {folder: len(below) for folder, below in sorted(by_folder.items())}
     return TableProfile(
         path=path,
@@ -251,7 +254,8 @@ def profile_sql(query: Path, url: str, time: str | None = None, entity: str | No
         raise SourceError(msg, where=str(query), remedy="Select the time too: batches are cut by it.")
     seen = _Times()
     seen.add(Cells(np.arange(table.num_rows), sampled), roles, "")
-    readings = Readings(columns, roles, seen.profiles(), table.num_rows, table.num_rows < _MAX_ROWS // 10)
+    whole = table.num_rows < _MAX_ROWS // 10
+    readings = Readings(columns, roles, seen.profiles(), table.num_rows, whole, zone_of(sampled[roles.time]))
     return SqlProfile(query, url, readings)
 
 

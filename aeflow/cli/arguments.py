@@ -23,3 +23,21 @@ def open_pipeline(config: str) -> Path:
     path = find_config(config)
     prepare_environment(home_for(path))
     return path
+
+
+def expect_folder(file: Path) -> Path:
+    """The file that is to be written, whose folder must be there: a folder that is made where a name was mistyped
+    is found by nobody.
+
+    Raises:
+        StorageError: it is not.
+    """
+    from aeflow.exceptions import StorageError
+
+    if not file.parent.is_dir():
+        raise StorageError(
+            f"expected a folder to write {file.name} into, and {file.parent} is none",
+            where=str(file),
+            remedy="Make the folder first, or name another.",
+        )
+    return file

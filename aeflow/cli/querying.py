@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from aeflow.cli.arguments import ConfigArgument, JsonOption, open_pipeline
+from aeflow.cli.arguments import ConfigArgument, JsonOption, expect_folder, open_pipeline
 from aeflow.wording import counted
 
 if TYPE_CHECKING:
@@ -47,12 +47,14 @@ def sql(
     from aeflow.report.queries import ask, find_query, write_csv, write_parquet
 
     path = open_pipeline(config)
+    if csv is not None and parquet is not None:
+        raise typer.BadParameter("give --csv or --parquet, not both")
+    for file in filter(None, (csv, parquet)):
+        expect_folder(file)
     if listed or query is None:
         _print_list(path)
         return
     with ask(path, find_query(query), _values(given or [])) as answer:
-        if csv is not None and parquet is not None:
-            raise typer.BadParameter("give --csv or --parquet, not both")
         if csv is not None:
             print(f"{counted(write_csv(answer, csv), 'row')} in {csv}")
         elif parquet is not None:

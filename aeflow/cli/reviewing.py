@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from aeflow.cli.arguments import ConfigArgument, JsonOption, open_pipeline
+from aeflow.cli.arguments import ConfigArgument, JsonOption, expect_folder, open_pipeline
 from aeflow.wording import counted
 
 if TYPE_CHECKING:
@@ -137,6 +137,8 @@ def verdicts(
     from aeflow.review.exchange import count_reviewed, export_verdicts, form_of, import_verdicts
 
     path = open_pipeline(config)
+    if export is not None:
+        expect_folder(export)
     done: dict[str, int] = {}
     if file is not None:
         done["imported"] = import_verdicts(path, file, form_of(file, form), reviewer=reviewer or _user())

@@ -24,7 +24,8 @@ import pyarrow.parquet as pq
 
 from aeflow.config import load_config
 from aeflow.exceptions import InputError
-from aeflow.report.views import VIEWS, open_views
+from aeflow.report.stored import damaged
+from aeflow.report.views import VIEWS, damaged_file, open_views
 from aeflow.settings import home_for
 from aeflow.store.files import atomic_file, storage_errors
 from aeflow.store.paths import Paths
@@ -36,6 +37,12 @@ _PARAMETER = re.compile(r"--\s*\$(\w+)\s*=\s*([^:]*):\s*(.*)")
 _NAME = re.compile(r"\w+")
 _ROWS_AT_ONCE = 10_000
 Value = int | float | str
+_WRONG_QUERY = (
+    duckdb.ParserException,
+    duckdb.BinderException,
+    duckdb.CatalogException,
+    duckdb.PermissionException,
+)
 
 
 @dataclass(frozen=True)
@@ -106,7 +113,7 @@ def ask(config: Path, query: Query, given: Mapping[str, Value]) -> Iterator[pa.R
     # Thousands of files take seconds to look into: only those that the query speaks of.
     wanted = [view for view in VIEWS if re.search(rf"\b{view}\b", query.text, re.IGNORECASE)]
     with (
-        _refused(query),
+        _refused(query, paths, wanted),
         open_views(paths, pipeline.kind, zone=pipeline.batch.time_zone, wanted=wanted) as connection,
     ):
         values = _bound(query, given)
@@ -182,8 +189,8 @@ def parameter_value(text: str) -> Value:
 
 
 @contextmanager
-def _refused(query: Query) -> Iterator[None]:
-    """What DuckDB has against a query is the user's to mend."""
+def _refused(query: Query, paths: Paths, wanted: Sequence[str]) -> Iterator[None]:
+    """What DuckDB has against a query is the user's to mend: the query, or a file that was damaged."""
     try:
         yield
     except duckdb.OutOfMemoryException as error:
@@ -191,6 +198,9 @@ def _refused(query: Query) -> Iterator[None]:
             f"the answer does not fit into memory: {error}", where=query.name, remedy="Ask for less at once."
         ) from error
     except duckdb.Error as error:
+        broken = None if isinstance(error, _WRONG_QUERY) else damaged_file(paths, wanted, str(error))
+        if broken is not None:
+            raise damaged(broken, str(error)) from error
         raise InputError(
             f"DuckDB cannot answer this: {error}",
             where=query.name,

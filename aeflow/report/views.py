@@ -10,11 +10,13 @@ from __future__ import annotations
 import os
 from collections import Counter
 from contextlib import contextmanager
+from itertools import chain
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 import duckdb
 import pyarrow as pa
+import pyarrow.parquet as pq
 
 from aeflow import schemas
 from aeflow.report.reviewed import bound_verdicts
@@ -67,26 +69,49 @@ def open_views(
             _create_table(connection, "verdicts", _verdicts(said))
             _create_table(connection, "standings", _standings(said))
         if "flags" in wanted:
-            _create_view(connection, "flags", _reports(paths, FLAGS_FILE), schemas.FLAGS)
+            _create_view(connection, "flags", _files_of(paths, "flags"), schemas.FLAGS)
         if "scores" in wanted:
-            files = _reports(paths, SCORES_FILE)
+            files = _files_of(paths, "scores")
             _create_view(connection, "scores", files, _scores_schema(kind), in_path=True)
         if "quarantine" in wanted:
-            aside = sorted(paths.quarantine("-").resolve().parent.glob("batch=*.parquet"))
-            _create_view(connection, "quarantine", aside, schemas.QUARANTINE)
+            _create_view(connection, "quarantine", _files_of(paths, "quarantine"), schemas.QUARANTINE)
         folders = [paths.reports, paths.quarantine("-").parent]
         _close(connection, [folder.resolve() for folder in folders], spill, zone)
         yield connection
+
+
+def damaged_file(paths: Paths, wanted: Collection[str], told: str) -> Path | None:
+    """The first Parquet file behind the views `wanted` that DuckDB names in its complaint `told`, or else, since it
+    does not always, that cannot be read; None where each can. Reads all of them."""
+    files = [file for view in wanted for file in _files_of(paths, view)]
+    named = (file for file in files if str(file) in told)
+    return next(chain(named, (file for file in files if not _is_whole(file))), None)
+
+
+def _is_whole(file: Path) -> bool:
+    try:
+        with pq.ParquetFile(file) as opened:
+            for _ in opened.iter_batches():
+                pass
+    except (pa.ArrowException, OSError):
+        return False
+    return True
+
+
+def _files_of(paths: Paths, view: str) -> list[Path]:
+    """The Parquet files of a view; none of one that is made of other files."""
+    if view == "quarantine":
+        return sorted(paths.quarantine("-").resolve().parent.glob("batch=*.parquet"))
+    names = {"flags": FLAGS_FILE, "scores": SCORES_FILE}
+    if view not in names:
+        return []
+    return [paths.report(batch).resolve() / names[view] for batch in paths.published()]
 
 
 def _create_table(connection: duckdb.DuckDBPyConnection, name: str, rows: pa.Table) -> None:
     connection.register("given", rows)
     connection.execute(f"create table {name} as select * from given")  # noqa: S608 - a name of ours
     connection.unregister("given")
-
-
-def _reports(paths: Paths, file: str) -> list[Path]:
-    return [paths.report(batch).resolve() / file for batch in paths.published()]
 
 
 def _scores_schema(kind: Kind) -> pa.Schema:

@@ -19,7 +19,7 @@ from aeflow.report.reviewed import bound_verdicts
 from aeflow.report.stored import FLAGS_FILE, SCORES_FILE, reading
 from aeflow.review.exchange_coco import read_dataset, write_dataset
 from aeflow.review.exchange_label_studio import read_tasks, write_tasks
-from aeflow.review.verdict_file import Flag, read_verdicts, write_verdicts
+from aeflow.review.verdict_file import Flag, Known, read_verdicts, write_verdicts
 from aeflow.settings import home_for
 from aeflow.store.paths import Paths
 from aeflow.store.verdicts import Standing, Verdict, identity, open_verdicts, standing
@@ -144,7 +144,7 @@ def import_verdicts(
     said = _by_flag(list(dict.fromkeys([*kept, *bound])))
     flags |= {flag.flag_id: flag for flag in _gone(flags, said)}
     readers = {Form.CSV: read_verdicts, Form.LABEL_STUDIO: read_tasks, Form.COCO: read_dataset}
-    found = readers[form](file, flags, said, reviewer=reviewer, now=now or datetime.now(UTC))
+    found = readers[form](file, Known(flags, said, reviewer, now or datetime.now(UTC)))
     known = {identity(verdict) for verdict in bound}
     return store.add([verdict for verdict in found if identity(verdict) not in known])
 

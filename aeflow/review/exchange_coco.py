@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from aeflow.exceptions import SourceError
 from aeflow.review.exchange_documents import expect, known_flag, make_verdict, read_document, write_document
-from aeflow.review.verdict_file import repeats, time_of
+from aeflow.review.verdict_file import time_of
 from aeflow.store.verdicts import Word
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from datetime import datetime
     from pathlib import Path
 
-    from aeflow.review.verdict_file import Flag
+    from aeflow.review.verdict_file import Flag, Known
     from aeflow.store.verdicts import Verdict
 
 _OPEN = "open"
@@ -57,14 +57,7 @@ def write_dataset(path: Path, pipeline: str, flags: Iterable[Flag], said: Mappin
     return len(images)
 
 
-def read_dataset(
-    path: Path,
-    flags: Mapping[str, Flag],
-    said: Mapping[str, list[Verdict]],
-    *,
-    reviewer: str,
-    now: datetime,
-) -> list[Verdict]:
+def read_dataset(path: Path, known: Known) -> list[Verdict]:
     """The verdicts in a data set. A flag is known by `attributes.flag_id`, else by the path of its image
     where that was flagged once. Regions of one flag that the same person judged at the same time are one
     verdict: true if one of them is, else false, else unsure.
@@ -75,7 +68,7 @@ def read_dataset(
     dataset = expect(read_document(path, remedy=_REMEDY), dict, str(path))
     names = _by_id(dataset, "categories", "name", path)
     files = _by_id(dataset, "images", "file_name", path)
-    by_file = _flags_of_files(flags)
+    by_file = _flags_of_files(known.flags)
     together: dict[tuple[str, str, datetime], list[Verdict]] = defaultdict(list)
     timed: set[tuple[str, str, datetime]] = set()
     for number, one in enumerate(expect(dataset.get("annotations"), list, f"{path}, annotations"), start=1):
@@ -85,13 +78,13 @@ def read_dataset(
         if word == _OPEN:
             continue
         about = expect(one.get("attributes") or {}, dict, f"{where}, attributes")
-        flag = _flag(about, _named(files, one.get("image_id"), "image", where), flags, by_file, where)
+        flag = _flag(about, _named(files, one.get("image_id"), "image", where), known.flags, by_file, where)
         at = time_of(_text(about, "at", where), where)
         verdict = make_verdict(
             flag,
             word,
-            reviewer=_text(about, "reviewer", where) or reviewer,
-            at=at or now,
+            reviewer=_text(about, "reviewer", where) or known.reviewer,
+            at=at or known.now,
             note=_text(about, "note", where),
             version=about.get("detector_version"),
             where=where,
@@ -101,7 +94,7 @@ def read_dataset(
         if at is not None:
             timed.add(key)
     found = {key: _strongest(verdicts) for key, verdicts in together.items()}
-    return [v for key, v in found.items() if key in timed or not repeats(v, said.get(v.flag_id, []))]
+    return [v for key, v in found.items() if key in timed or not known.repeats(v)]
 
 
 def _annotations(flag: Flag, said: list[Verdict]) -> Iterator[dict[str, Any]]:

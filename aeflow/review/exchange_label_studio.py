@@ -9,14 +9,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from aeflow.review.exchange_documents import expect, known_flag, make_verdict, read_document, write_document
-from aeflow.review.verdict_file import OF_FLAG, repeats, time_of
+from aeflow.review.verdict_file import OF_FLAG, time_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
-    from datetime import datetime
     from pathlib import Path
 
-    from aeflow.review.verdict_file import Flag
+    from aeflow.review.verdict_file import Flag, Known
     from aeflow.store.verdicts import Verdict
 
 _WORDS = """  <Choices name="verdict" toName="flag" choice="single" showInline="true">
@@ -47,14 +46,7 @@ def write_tasks(path: Path, flags: Iterable[Flag], said: Mapping[str, list[Verdi
     return len(tasks)
 
 
-def read_tasks(
-    path: Path,
-    flags: Mapping[str, Flag],
-    said: Mapping[str, list[Verdict]],
-    *,
-    reviewer: str,
-    now: datetime,
-) -> list[Verdict]:
+def read_tasks(path: Path, known: Known) -> list[Verdict]:
     """The verdicts in exported tasks. An annotation without a verdict, or one that was cancelled, says
     nothing; who made it is the text `reviewer` of it, else the address or number of its author.
 
@@ -65,11 +57,11 @@ def read_tasks(
     for number, task in enumerate(expect(read_document(path, remedy=_REMEDY), list, str(path)), start=1):
         where = f"{path}, task {number}"
         data = expect(expect(task, dict, where).get("data"), dict, f"{where}, data")
-        flag = known_flag(data.get("flag_id"), flags, where)
+        flag = known_flag(data.get("flag_id"), known.flags, where)
         for annotation in expect(task.get("annotations") or [], list, f"{where}, annotations"):
-            verdict = _said(flag, annotation, f"{where}, annotations", reviewer, now)
+            verdict = _said(flag, annotation, f"{where}, annotations", known)
             timed = verdict is not None and bool(annotation.get("created_at"))
-            if verdict is not None and (timed or not repeats(verdict, said.get(flag.flag_id, []))):
+            if verdict is not None and (timed or not known.repeats(verdict)):
                 found.append(verdict)
     return found
 
@@ -128,7 +120,7 @@ def _region(number: int, box: tuple[int, int, int, int, float], flag: Flag) -> d
     }
 
 
-def _said(flag: Flag, annotation: Any, where: str, reviewer: str, now: datetime) -> Verdict | None:
+def _said(flag: Flag, annotation: Any, where: str, known: Known) -> Verdict | None:
     expect(annotation, dict, where)
     values: dict[str, str] = {}
     for part in expect(annotation.get("result") or [], list, f"{where}, result"):
@@ -146,8 +138,8 @@ def _said(flag: Flag, annotation: Any, where: str, reviewer: str, now: datetime)
     return make_verdict(
         flag,
         values["verdict"],
-        reviewer=values.get("reviewer") or _author(annotation.get("completed_by")) or reviewer,
-        at=time_of(None if at is None else expect(at, str, where), where) or now,
+        reviewer=values.get("reviewer") or _author(annotation.get("completed_by")) or known.reviewer,
+        at=time_of(None if at is None else expect(at, str, where), where) or known.now,
         note=values.get("note", ""),
         version=annotation.get("detector_version"),
         where=where,

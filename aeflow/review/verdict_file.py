@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from aeflow.exceptions import SourceError
-from aeflow.store.files import storage_errors
+from aeflow.store.files import atomic_file
 from aeflow.store.verdicts import Verdict, Word
 
 if TYPE_CHECKING:
@@ -47,6 +47,26 @@ class Flag:
     height_px: int = 0
 
 
+@dataclass(frozen=True)
+class Known:
+    """What whoever reads a file of verdicts, of any form, knows beside it.
+
+    flags: those that there are, by id. said: what is kept of each. reviewer: who said it where the file names
+    nobody; now: when, where it has no time.
+    """
+
+    flags: Mapping[str, Flag]
+    said: Mapping[str, list[Verdict]]
+    reviewer: str
+    now: datetime
+
+    def repeats(self, verdict: Verdict) -> bool:
+        """Whether it is what its reviewer said last."""
+        mine = [v for v in self.said.get(verdict.flag_id, ()) if v.reviewer == verdict.reviewer]
+        last = max(mine, key=lambda v: v.at, default=None)
+        return last is not None and (last.word, last.note) == (verdict.word, verdict.note)
+
+
 def write_verdicts(path: Path, flags: Iterable[Flag], said: Mapping[str, list[Verdict]]) -> int:
     """Write every flag with all that was said of it, a row each; one of which nothing was said has a row to
     be filled in. Text that a spreadsheet would take for a formula gets an apostrophe before it.
@@ -78,28 +98,14 @@ def write_verdicts(path: Path, flags: Iterable[Flag], said: Mapping[str, list[Ve
             )
             table.writerow([_plain(value) for value in [*what, *words]])
             rows += 1
-    with storage_errors(path, "write the verdicts"):
-        path.write_text(text.getvalue(), encoding="utf-8")
+    with atomic_file(path) as file:
+        file.write(text.getvalue().encode())
     return rows
 
 
-def read_verdicts(
-    path: Path,
-    flags: Mapping[str, Flag],
-    said: Mapping[str, list[Verdict]],
-    *,
-    reviewer: str,
-    now: datetime,
-) -> list[Verdict]:
+def read_verdicts(path: Path, known: Known) -> list[Verdict]:
     """The verdicts in the file. Rows with an empty one are passed over, and so are those without a time
     that say what their reviewer said last: a file that is given twice changes nothing.
-
-    Args:
-        path: a CSV file with a header.
-        flags: those that there are, by id.
-        said: what is kept of each.
-        reviewer: who said it where the row names nobody.
-        now: when it was said where the row has no time.
 
     Raises:
         SourceError: it cannot be read, a column is missing, a verdict is another word, a time cannot be
@@ -111,7 +117,7 @@ def read_verdicts(
         word = row["verdict"].strip().lower()
         if not word:
             continue
-        flag = flags.get(row["flag_id"].strip())
+        flag = known.flags.get(row["flag_id"].strip())
         if flag is None:
             raise SourceError(
                 f"expected the id of a published flag, got {row['flag_id']!r}",
@@ -124,23 +130,16 @@ def read_verdicts(
             flag_id=flag.flag_id,
             batch=flag.batch,
             word=word_of(word, where),
-            reviewer=_restored(row.get("reviewer")) or reviewer,
-            at=at or now,
+            reviewer=_restored(row.get("reviewer")) or known.reviewer,
+            at=at or known.now,
             note=_restored(row.get("note")),
             detector_version=int(version)
             if version.isdecimal() and len(version) < 10
             else flag.detector_version,
         )
-        if at is not None or not repeats(verdict, said.get(flag.flag_id, [])):
+        if at is not None or not known.repeats(verdict):
             found.append(verdict)
     return found
-
-
-def repeats(verdict: Verdict, said: list[Verdict]) -> bool:
-    """Whether it is what its reviewer said last."""
-    mine = [v for v in said if v.reviewer == verdict.reviewer]
-    last = max(mine, key=lambda v: v.at, default=None)
-    return last is not None and (last.word, last.note) == (verdict.word, verdict.note)
 
 
 def _rows(path: Path) -> list[dict[str, str]]:

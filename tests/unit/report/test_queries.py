@@ -13,7 +13,8 @@ import pyarrow.csv
 import pyarrow.parquet as pq
 import pytest
 
-from aeflow.exceptions import InputError
+from aeflow.cli.entry import run
+from aeflow.exceptions import InputError, IntegrityError
 from aeflow.report.queries import ask, find_query, shipped_queries, write_csv, write_parquet
 from aeflow.store.verdicts import Standing, standing
 from tests.unit.report.stores import empty_store, write_store
@@ -281,3 +282,38 @@ def test_pictures_do_not_go_into_a_csv(tmp_path, home):
     ):
         write_csv(answer, tmp_path / "a.csv")
     assert not (tmp_path / "a.csv").exists()
+
+
+@pytest.mark.parametrize("view", ["flags", "scores"])
+@pytest.mark.parametrize("damage", ["cut off", "empty", "pages"])
+def test_a_damaged_file_is_named_with_the_command_that_mends_it(tmp_path, home, view, damage):
+    store = write_store(tmp_path, home, 5, seed=2)
+    batch = next(b for b in sorted(set(store.flags["batch"])))
+    file = store.paths.report(batch) / f"{view}.parquet"
+    whole = file.read_bytes()
+    file.write_bytes(
+        {"cut off": whole[:-9], "empty": b"", "pages": b"PAR1" + b"\xff" * 200 + whole[204:]}[damage]
+    )
+    with (
+        pytest.raises(IntegrityError, match=rf"{view}\.parquet(.|\n)*aeflow score pumps --batch {batch}"),
+        ask(store.config, find_query(f"select * from {view}"), {}) as answer,
+    ):
+        answer.read_all()
+
+
+def test_a_wrong_query_is_no_damage(tmp_path, home):
+    store = write_store(tmp_path, home, 2, seed=2)
+    with (
+        pytest.raises(InputError, match="DuckDB cannot answer this"),
+        ask(store.config, find_query("select nothing_like_it from flags"), {}),
+    ):
+        pass
+
+
+@pytest.mark.parametrize("option", ["--csv", "--parquet"])
+def test_an_answer_is_not_written_into_a_folder_that_is_not_there(tmp_path, home, capsys, option):
+    store = empty_store(tmp_path, home)
+    file = tmp_path / "mistyped" / "answer"
+    assert run(["sql", str(store.config), "select 1", option, str(file)]) == 2
+    assert "Make the folder first" in capsys.readouterr().err
+    assert not file.parent.exists()

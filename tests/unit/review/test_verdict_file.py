@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 import pytest
 
 from aeflow.exceptions import SourceError, StorageError
-from aeflow.review.verdict_file import COLUMNS, Flag, read_verdicts, write_verdicts
+from aeflow.review.verdict_file import COLUMNS, Flag, Known, read_verdicts, write_verdicts
 from aeflow.store.verdicts import Verdict, Word, standing
 
 NOW = datetime(2026, 11, 20, 9, 0, tzinfo=UTC)
@@ -20,7 +20,7 @@ SAID = Verdict("f1", "b", Word.TRUE, "anna", NOW.replace(hour=7), 'she said: "no
 
 
 def read(path, said=None):
-    return read_verdicts(path, FLAGS, said or {}, reviewer="me", now=NOW)
+    return read_verdicts(path, Known(FLAGS, said or {}, "me", NOW))
 
 
 def write(tmp_path, *lines):
@@ -111,5 +111,6 @@ def test_a_file_that_is_none(tmp_path):
 
 
 def test_a_place_that_cannot_be_written_is_told(tmp_path):
-    with pytest.raises(StorageError, match="write the verdicts"):
+    (tmp_path / "no").touch()
+    with pytest.raises(StorageError, match="write the file"):
         write_verdicts(tmp_path / "no" / "v.csv", [FLAG], {})

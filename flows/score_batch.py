@@ -436,6 +436,8 @@ def build_report(
         pictured_flags=config.report.max_evidence_flags,
         context_points=config.report.context_points,
         exemplars=detector.exemplars,
+        lag_points=detector.config.lag_points,
+        cadence_seconds=getattr(detector.config.prepare, "cadence_seconds", None),
     )
     aside = iter_quarantine(place.quarantine)
     write_report(place.build, facts, provenance, quarantine=aside, options=options)

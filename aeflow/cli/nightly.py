@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from aeflow.cli.arguments import ConfigArgument, JsonOption, open_pipeline
+from aeflow.cli.arguments import ConfigArgument, JsonOption, expect_folder, open_pipeline
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from pathlib import Path
 
     from flows.nightly import Night
     from flows.score_batch import ScoredBatch
@@ -51,7 +51,7 @@ def score(
     else:
         names = choose_batches(path, batch=batch, first=first, last=last, pending=pending)
         results, failed = _score_each(path, names, version=version, force=force, jobs=jobs, quiet=json)
-        unreadable = {name: why for done in results for name, why in done.unreadable.items()}
+        unreadable = _unreadable_of(results)
     if json:
         print_json([done.to_json() for done in results])
     tell_unreadable(unreadable)
@@ -123,24 +123,39 @@ def report(
     batch: Annotated[
         str | None, typer.Option("--batch", metavar="ID", help="Default: the last one published.")
     ] = None,
-    show: Annotated[bool, typer.Option("--open", help="Open the page in the browser.")] = False,
+    page: Annotated[
+        Path | None,
+        typer.Option(
+            "--page",
+            metavar="FILE",
+            help="Write the page to send: the report, with the last nights up to it and how many of their "
+            "flags were true.",
+        ),
+    ] = None,
+    show: Annotated[bool, typer.Option("--open", help="Open that page in the browser.")] = False,
     json: JsonOption = False,
 ) -> None:
-    """Tell what the last night brought, and where its files are; --open shows the page."""
+    """Tell what the last night brought, and where its files are; --page writes one file to send, --open shows it."""
     from aeflow.backlog import paths_of
     from aeflow.cli.output import print_json, print_report
+    from aeflow.config import load_config
     from aeflow.report.nights import last_nights
     from aeflow.report.summary import read_summary
 
     path = open_pipeline(config)
     folder = _report_folder(path, batch)
     summary = read_summary(folder)
+    written = _write_page(path, summary.batch, page) if show or page is not None else None
     if json:
-        print_json(summary.model_dump(mode="json") | {"folder": str(folder)})
+        placed = {"folder": str(folder)} | ({} if written is None else {"page": str(written)})
+        print_json(summary.model_dump(mode="json") | placed)
     else:
-        print_report(summary, folder, last_nights(paths_of(path)))
-    if show:
-        _open_page(folder / "report.html")
+        zone = load_config(path).batch.time_zone
+        print_report(summary, folder, last_nights(paths_of(path)), zone=zone)
+        if page is not None:
+            print(f"  To send: {page}")
+    if show and written is not None:
+        _open_page(written)
 
 
 def quarantine(
@@ -152,8 +167,8 @@ def quarantine(
     json: JsonOption = False,
 ) -> None:
     """Show what was set aside, why and where; --replay scores those batches again."""
-    from aeflow.backlog import batches_set_aside, read_quarantine
-    from aeflow.cli.output import print_json, print_table
+    from aeflow.backlog import batches_set_aside, read_quarantine, read_unassigned
+    from aeflow.cli.output import print_json, print_table, tell_unreadable
 
     path = open_pipeline(config)
     if replay:
@@ -163,14 +178,18 @@ def quarantine(
         results, failed = _score_each(path, chosen, quiet=json)
         if json:
             print_json([done.to_json() for done in results])
-        if failed:
+        unreadable = _unreadable_of(results)
+        tell_unreadable(unreadable)
+        if failed or unreadable:
             raise typer.Exit(2)
         return
     rows = read_quarantine(path, batch)
+    unassigned = read_unassigned(path) if batch is None else {}
+    tell_unreadable(unassigned)
     if json:
         print_json(rows)
     elif not rows:
-        print("Nothing is set aside.")
+        print(f"Nothing {'of any batch ' if unassigned else ''}is set aside.")
     else:
         print_table(
             ["batch", "file", "row", "reason", "rule", "what came"],
@@ -240,6 +259,10 @@ def _judged(attempts: Sequence[Attempt]) -> tuple[list[ScoredBatch], bool]:
     return [a.scored for a in attempts if a.scored is not None], bool(failures)
 
 
+def _unreadable_of(results: Sequence[ScoredBatch]) -> dict[str, str]:
+    return {name: why for done in results for name, why in done.unreadable.items()}
+
+
 def _report_folder(config: Path, batch: str | None) -> Path:
     from aeflow.backlog import paths_of
     from aeflow.exceptions import BatchNotFound
@@ -255,6 +278,30 @@ def _report_folder(config: Path, batch: str | None) -> Path:
         )
         raise BatchNotFound(f"expected {what}, and there is none", where=str(paths.reports), remedy=known)
     return paths.report(batch or published[-1])
+
+
+def _write_page(config: Path, batch: str, file: Path | None) -> Path:
+    """Write the page of a batch with the last nights, and tell where. Where no file is named it is only looked at,
+    and if it cannot be made, the published page does."""
+    from datetime import UTC, datetime
+
+    from aeflow.backlog import paths_of
+    from aeflow.config import load_config
+    from aeflow.exceptions import IntegrityError, StorageError
+    from aeflow.report.html import REPORT_FILE
+    from aeflow.report.with_nights import write_page_with_nights
+
+    paths = paths_of(config)
+    target = paths.page(batch) if file is None else expect_folder(file)
+    zone = load_config(config).batch.time_zone
+    try:
+        write_page_with_nights(paths, batch, target, zone=zone, now=datetime.now(UTC))
+    except (IntegrityError, StorageError) as error:
+        if file is not None:
+            raise
+        typer.echo(f"aeflow: the page is shown without the last nights: {error}", err=True)
+        return paths.report(batch) / REPORT_FILE
+    return target
 
 
 def _open_page(page: Path) -> None:

@@ -6,7 +6,7 @@ import json
 import sys
 from typing import TYPE_CHECKING, Any
 
-from aeflow.wording import about, counted
+from aeflow.wording import about, counted, moment
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -35,11 +35,11 @@ def print_table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> None
 
 
 def tell_unreadable(files: Mapping[str, str]) -> None:
-    """Tell, on standard error, of files of the source that could not be read to their end."""
+    """Tell, on standard error, of files of the source of which it is not known to what batches they belong."""
     for name, problem in files.items():
         message = (
-            f"aeflow: {name} is set aside, and which batches its rows belong to is not known: {problem}\n"
-            "  The rest goes on. Mend the file or take it away; its batches are scored again then."
+            f"aeflow: {name} is set aside, and to which batches it belongs is not known: {problem}\n"
+            "  The rest goes on. Mend it or take it away; its batches are scored again then."
         )
         print(message, file=sys.stderr)
 
@@ -47,14 +47,14 @@ def tell_unreadable(files: Mapping[str, str]) -> None:
 _BARS = "▁▂▃▄▅▆▇█"
 
 
-def print_report(summary: Summary, folder: Path, nights: Sequence[Summary]) -> None:
+def print_report(summary: Summary, folder: Path, nights: Sequence[Summary], *, zone: str) -> None:
     """Print last night at a glance: what happened, what was promised, the worst flags, the files; and the
-    flags of the last `nights`, oldest first."""
+    flags of the last `nights`, oldest first. Times are those of `zone`."""
     print(f"{summary.pipeline}, batch {summary.batch}, detector {summary.detector_version}")
     print(f"  {summary.sentence}")
     print(
-        f"  {summary.rows_in} came in: {summary.scored} scored, {summary.not_scorable} not scorable, "
-        f"{summary.quarantined_rows} set aside."
+        f"  {summary.rows_in:,} came in: {summary.scored:,} scored, {summary.not_scorable:,} not scorable, "
+        f"{summary.quarantined_rows:,} set aside."
     )
     print(f"  Promise: {summary.promise.sentence} {summary.promise.note}".rstrip())
     if summary.promise.flags_by_chance is not None:
@@ -74,31 +74,37 @@ def print_report(summary: Summary, folder: Path, nights: Sequence[Summary]) -> N
         print(f"  Note: {warning}")
     if len(nights) > 1:
         print(f"  The last {len(nights)} nights: {_sparkline([night.flags for night in nights])}")
-    if summary.top_flags:
-        print()
-        print_table(
-            ["severity", "what", "when", "channels", "flag"],
-            [
-                [
-                    f"{flag.severity:.0f}",
-                    flag.item or flag.entity,
-                    f"{flag.start:%Y-%m-%d %H:%M:%S} to {flag.end:%H:%M:%S}"
-                    if flag.start and flag.end
-                    else "",
-                    ", ".join(flag.channels),
-                    flag.flag_id,
-                ]
-                for flag in summary.top_flags
-            ],
-        )
-    if summary.suppressed_flags:
-        print()
-        print(f"  Suppressed, so that they count as no flag: {summary.suppressed}")
-        for aside in summary.suppressed_flags:
-            when = f" {aside.start:%Y-%m-%d %H:%M:%S}" if aside.start else ""
-            print(f"    {aside.flag_id} {aside.item or aside.entity}{when}: {aside.reason}")
+    _print_flags(summary, zone)
     print()
     print(f"  {folder / 'report.html'}")
+
+
+def _print_flags(summary: Summary, zone: str) -> None:
+    timed = any(flag.start for flag in summary.top_flags)
+    if summary.top_flags:
+        print()
+        rows = [
+            {
+                "severity": f"{flag.severity:.0f}",
+                "what": flag.item or flag.entity,
+                f"when ({zone})": f"{moment(flag.start, zone)} to {moment(flag.end, zone)}"
+                if flag.start and flag.end
+                else "",
+                "channels": ", ".join(flag.channels),
+                "flag": flag.flag_id,
+            }
+            for flag in summary.top_flags
+        ]
+        shown = [name for name in rows[0] if timed or not name.startswith("when")]
+        print_table(shown, [[row[name] for name in shown] for row in rows])
+        if summary.flags > len(rows):
+            print(f"  {summary.flags - len(rows):,} more on the page.")
+    if summary.suppressed_flags:
+        print()
+        print(f"  Suppressed, so that they count as no flag: {summary.suppressed:,}")
+        for aside in summary.suppressed_flags:
+            when = f" {moment(aside.start, zone)}" if aside.start else ""
+            print(f"    {aside.flag_id} {aside.item or aside.entity}{when}: {aside.reason}")
 
 
 def _sparkline(counts: Sequence[int]) -> str:

@@ -6,6 +6,7 @@ import base64
 import hashlib
 from collections import Counter
 from dataclasses import dataclass
+from datetime import timedelta
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
@@ -52,12 +53,15 @@ _EXAMPLES = 3
 class PageOptions:
     """How the page shows a batch. zone: IANA time zone of all times on it; pictured_flags: how many flags
     get pictures or a plot; context_points: shown before and after an event; exemplars: normal items that the
-    detector keeps, for the map."""
+    detector keeps, for the map; lag_points: as of the pipeline, and cadence_seconds, the length of one, where all
+    entities have the same."""
 
     zone: str = "UTC"
     pictured_flags: int = 200
     context_points: int = 60
     exemplars: Exemplars | None = None
+    lag_points: int = 0
+    cadence_seconds: float | None = None
 
 
 def write_page(
@@ -130,6 +134,7 @@ def render_page(
         survey_has_cut=survey.cut_p_value is not None,
         suppressed=_suppressed(flags, options.zone),
         drift=_drift(summary),
+        lag=_lag(options),
         code_map=_code_map(flags, options.exemplars, pictured=len(cards)),
     )
 
@@ -184,6 +189,16 @@ def _period(summary: Summary, zone: str) -> str:
         return ""
     span = lasting(summary.end - summary.start)
     return f"{moment(summary.start, zone)} to {moment(summary.end, zone)} ({span})"
+
+
+def _lag(options: PageOptions) -> str:
+    """How far a score looks back, in words; empty where it does not."""
+    if not options.lag_points:
+        return ""
+    points = counted(options.lag_points, "point")
+    if options.cadence_seconds is None:
+        return points
+    return f"{points} ({lasting(timedelta(seconds=options.lag_points * options.cadence_seconds))})"
 
 
 def _listed(flags: Path, zone: str) -> list[dict[str, Any]]:

@@ -44,11 +44,13 @@ class NightRow:
     address: str
 
 
-def last_nights(paths: Paths, count: int = SHOWN_NIGHTS) -> list[Summary]:
-    """The summaries of the last published batches, in the order of their ids. One that cannot be read is passed
-    over: it may be in the middle of being replaced, and a damaged one must not keep the others."""
+def last_nights(paths: Paths, count: int = SHOWN_NIGHTS, *, until: str | None = None) -> list[Summary]:
+    """The summaries of the last published batches, in the order of their ids, up to `until` if that is given. One
+    that cannot be read is passed over: it may be in the middle of being replaced, and a damaged one must not keep
+    the others."""
+    published = [batch for batch in paths.published() if until is None or batch <= until]
     found = []
-    for batch in paths.published()[-count:]:
+    for batch in published[-count:]:
         with suppress(AeflowError):
             found.append(read_summary(paths.report(batch)))
     return found

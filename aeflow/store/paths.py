@@ -15,6 +15,7 @@
     <home>/restored/<pipeline>/batch=<id>/           what the network makes of items
     <home>/generated/<pipeline>/                     what it makes of codes that no item has
     <home>/review/<pipeline>/access.json             whose tokens open the review app
+    <home>/cache/                                   what is made again where it is missing
 
 A batch id may come from a folder's name, so it stands percent-encoded in every path.
 """
@@ -154,6 +155,10 @@ class Paths:
     def nights_lock(self) -> Path:
         """The file that a process locks while it writes the page of the last nights."""
         return self.home / "cache" / f"{self.pipeline}-nights.lock"
+
+    def page(self, batch: str) -> Path:
+        """The page of a batch with other nights beside it, as it was opened last; safe to delete."""
+        return self.home / "cache" / "pages" / self.pipeline / f"{_named(batch)}.html"
 
     @property
     def mark_cache(self) -> Path:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
+import shutil
 import zlib
+from datetime import UTC, datetime
 
 import numpy as np
 import pytest
@@ -12,7 +14,9 @@ from selenium.webdriver.common.keys import Keys
 from aeflow.report.build import build_report
 from aeflow.report.html import REPORT_FILE, PageOptions
 from aeflow.report.summary import ChecksOutcome, FailedCheck, Grade
+from aeflow.report.with_nights import write_page_with_nights
 from tests.unit.report import samples
+from tests.unit.report.stores import write_store
 from tests.unit.report.test_html import add_columns, exemplars
 
 BAD = "<script>window.broken = true</script><img src=x onerror=alert(1)>"
@@ -54,7 +58,19 @@ def image_page(tmp_path_factory):
     return folder / REPORT_FILE
 
 
-@pytest.fixture(params=["series_page", "image_page"])
+@pytest.fixture(scope="module")
+def sent_page(tmp_path_factory, series_page):
+    """The page of the series with the nights before it."""
+    folder = tmp_path_factory.mktemp("sent")
+    store = write_store(folder, folder / "home", 35, seed=1)
+    shutil.copytree(series_page.parent, store.paths.report("2026-11-20"))
+    file = folder / "sent.html"
+    now = datetime(2026, 11, 21, 6, tzinfo=UTC)
+    write_page_with_nights(store.paths, "2026-11-20", file, zone="UTC", now=now)
+    return file
+
+
+@pytest.fixture(params=["series_page", "image_page", "sent_page"])
 def page(request):
     return request.getfixturevalue(request.param)
 

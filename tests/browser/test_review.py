@@ -2,42 +2,19 @@
 
 from __future__ import annotations
 
-import threading
-from contextlib import contextmanager
-
 import pytest
-import uvicorn
 
 from aeflow.report.build import build_report
 from aeflow.review.access import Role
-from aeflow.review.app import create_app
-from aeflow.review.serve import listen, open_desk
 from aeflow.settings import home_for
 from aeflow.store.paths import Paths
 from aeflow.store.verdicts import Word, open_verdicts
+from tests.browser.serving import serving
 from tests.unit.report import samples
 from tests.unit.review.conftest import HOSTILE, made_up, store
 
 __all__ = ["made_up", "store"]  # fixtures
 ENTER, ESCAPE = "\ue007", "\ue00c"
-
-
-@contextmanager
-def serving(config, host="127.0.0.1", **options):
-    """The address of the running app, and its desk."""
-    listening = listen(host, 0)
-    desk = open_desk(config, host=host, reviewer="anna", **options)
-    settings = uvicorn.Config(
-        create_app(desk), log_level="warning", lifespan="off", timeout_graceful_shutdown=1
-    )
-    server = uvicorn.Server(settings)
-    thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
-    thread.start()
-    try:
-        yield f"http://{host}:{listening.getsockname()[1]}", desk
-    finally:
-        server.should_exit = True
-        thread.join()
 
 
 @pytest.fixture

@@ -2,12 +2,10 @@ from __future__ import annotations
 
 import fcntl
 import re
-import webbrowser
 from xml.etree import ElementTree as ET
 
 import pytest
 
-from aeflow.cli.entry import run
 from aeflow.report.nights import NIGHTS_FILE, flags_by_night, last_nights, write_nights
 from tests.unit.report.stores import empty_store, write_store
 
@@ -84,17 +82,3 @@ def test_a_damaged_night_does_not_keep_the_others(store):
 
 def test_nothing_published_is_said_so(tmp_path, home):
     assert "Nothing has been published yet" in write_nights(empty_store(tmp_path, home).paths).read_text()
-
-
-@pytest.mark.parametrize("opened", [True, False])
-def test_report_opens_the_page_in_the_browser(store, monkeypatch, capsys, opened):
-    asked = []
-    monkeypatch.setattr(webbrowser, "open", lambda url: asked.append(url) or opened)
-    assert run(["report", str(store.config), "--batch", "2024-01-05", "--open"]) == 0
-    page = store.paths.report("2024-01-05") / "report.html"
-    assert asked == [page.as_uri()]
-    told = capsys.readouterr()
-    assert "The last 30 nights: " in told.out
-    assert ("no browser could be opened" in told.err) is not opened
-    assert run(["report", str(store.config)]) == 0
-    assert len(asked) == 1

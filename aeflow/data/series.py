@@ -9,7 +9,7 @@ Legend: R rows, L grid points, N windows, C channels, T points of a window.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self
 
 import numpy as np
@@ -340,7 +340,8 @@ def _ending_at(
         part = piece.at(slice(begin, int(np.searchsorted(slots, slots[row], side="right"))))
         context = np.ones(part.time_us.size, dtype=bool)
         context[row - begin] = False
-        yield entity, replace(part, context=context)
+        # Copies: a view would keep all rows that were read with it, and events lie all over a batch.
+        yield entity, _Piece(part.time_us.copy(), part.values.copy(), context)
 
 
 def _inputs(

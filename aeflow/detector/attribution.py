@@ -17,6 +17,7 @@ import numpy as np
 from aeflow.config import SeriesPrepare
 from aeflow.data.series import SeriesInputs
 from aeflow.detector.series_scores import SeriesNormal, score_series
+from aeflow.memory import hand_back
 from aeflow.numerics.attribution import causal_shares, held_variants, level_of
 
 if TYPE_CHECKING:
@@ -164,6 +165,7 @@ def _shares(
         scores = found.score[begin:end].reshape(len(variants), -1)[:, -1]
         yield causal_shares(scores, moved, stretch.parts)
         begin = end
+    hand_back()
 
 
 def _side_by_side(window: int, varied: list[_Varied]) -> SeriesInputs:

@@ -23,6 +23,7 @@ from aeflow.data.ordered_map import one_ahead
 from aeflow.data.tiling import stitch, to_original
 from aeflow.detector.codes import encode_arrays
 from aeflow.detector.image_scores import as_unit
+from aeflow.memory import hand_back
 from aeflow.numerics.exchangeability import BulkCounts, check_exchangeability
 from aeflow.numerics.reconstruction_error import worst_boxes
 from aeflow.scoring.drift_meter import DriftMeter
@@ -117,6 +118,7 @@ def score_items(
             set_aside=inputs.set_aside,
             error_maps=in_original,
         )
+        hand_back()
 
 
 def score_image_batch(

@@ -20,6 +20,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from aeflow import schemas
+from aeflow.memory import hand_back
 from aeflow.scoring.suppression import PRECEDENTS_FILE, suppress, write_precedents
 
 if TYPE_CHECKING:
@@ -125,6 +126,7 @@ def rows_at(path: Path, rows: NDArray[np.int64]) -> dict[int, dict[str, Any]]:
             here = rows[np.searchsorted(rows, begin) : np.searchsorted(rows, begin + len(batch))]
             found |= zip(here.tolist(), batch.take(pa.array(here - begin)).to_pylist(), strict=True)
             begin += len(batch)
+    hand_back()
     return found
 
 
@@ -166,6 +168,7 @@ def write_verdicts(
             }
             writer.write_batch(pa.RecordBatch.from_arrays([columns[n] for n in schema.names], schema=schema))
             begin += len(batch)
+            hand_back()
     first_pass.unlink()
 
 

@@ -17,6 +17,7 @@ from aeflow.config import SeriesPrepare
 from aeflow.data.ordered_map import one_ahead
 from aeflow.data.series import iter_series
 from aeflow.detector.series_scores import SeriesNormal
+from aeflow.memory import hand_back
 from aeflow.numerics.events import merge_flagged
 from aeflow.numerics.exchangeability import BulkCounts, check_exchangeability
 from aeflow.numerics.expected_band import score_at
@@ -189,6 +190,7 @@ def score_rows(
             # beside the next chunk.
             meter.add_rows(rows)
         yield rows
+        hand_back()
 
 
 def score_series_batch(

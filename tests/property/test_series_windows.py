@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from unittest import mock
 
 import numpy as np
@@ -140,6 +141,23 @@ def test_single_windows_are_those_of_the_whole(
     found = windows(chunks)
     assert found == chosen
     assert list(found) == list(chosen)
+
+
+def test_a_few_windows_all_over_a_long_batch_keep_only_their_own_rows(tmp_path):
+    length, channels = 60_000, 4
+    series = {"a": (np.arange(float(length)), np.ones((length, channels)))}
+    rows = write_rows(tmp_path / "rows.parquet", series, row_group=length)
+    prepare, cadences = SeriesPrepare(window_points=4, max_gap_points=2), Cadences({}, Cadence(SECOND))
+    wanted = {"a": np.arange(100, length, 600) * SECOND}
+    with mock.patch("aeflow.data.series._READ_ROWS", 1_000):
+        tracemalloc.start()
+        try:
+            found = list(windows_at(rows, prepare, cadences, wanted))
+            _, peak = tracemalloc.get_traced_memory()
+        finally:
+            tracemalloc.stop()
+    assert sum(chunk.ends.size for chunk in found) == wanted["a"].size
+    assert peak < length * channels * 8 / 2
 
 
 def test_training_sees_the_windows_that_scoring_sees(tmp_path):

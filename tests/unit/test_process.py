@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import os
+import platform
 import subprocess
 import sys
+
+import pytest
 
 
 def python(code: str, **env: str) -> subprocess.CompletedProcess[str]:
@@ -28,3 +31,25 @@ def test_a_user_may_choose_another():
 def test_what_was_printed_arrives_and_the_exit_code_is_that_of_the_command():
     done = python("from aeflow.cli.process import leave; print('last words', end=''); leave(2)")
     assert (done.stdout, done.returncode) == ("last words", 2)
+
+
+HOLES = """
+from aeflow.memory import hand_back, share_heaps
+def resident_kb():
+    with open("/proc/self/status") as status:
+        return next(int(line.split()[1]) for line in status if line.startswith("VmRSS"))
+share_heaps()
+held = [bytearray(50_000) for _ in range(2_000)]
+del held[::2], held[:-1:2]  # what is left lies at the end of the heap, so that nothing before it goes back by itself
+before = resident_kb()
+hand_back()
+print(before - resident_kb())
+"""
+
+
+@pytest.mark.skipif(
+    platform.libc_ver()[0] != "glibc", reason="other libraries hand memory back by themselves"
+)
+def test_memory_that_was_freed_between_what_is_still_held_goes_back_to_the_system():
+    handed_back_kb = int(python(HOLES).stdout)
+    assert handed_back_kb > 20_000

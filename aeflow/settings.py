@@ -58,6 +58,7 @@ def prepare_environment(home: Path) -> None:
         "PREFECT_HOME": home / "prefect",
         "MPLCONFIGDIR": home / "cache" / "matplotlib",
         "NUMBA_CACHE_DIR": home / "cache" / "numba",
+        "TORCHINDUCTOR_CACHE_DIR": home / "cache" / "torch",
         "MLFLOW_TRACKING_URI": f"sqlite:///{home / 'mlflow.db'}",
     }
     for key, value in {**_QUIET, **{k: str(v) for k, v in folders.items()}}.items():

@@ -10,15 +10,18 @@ from prefect import flow, get_run_logger
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from aeflow.backlog import choose_batches
-from aeflow.exceptions import InputError, NightFailed
+from aeflow.exceptions import AlreadyRunning, InputError, NightFailed
 from aeflow.retraining import Outcome
 from aeflow.settings import home_for, prepare_environment
-from flows.nightly import score_pending, tell_promotion
+from flows.nightly import note_attempt, note_promotion, score_pending
+from flows.notifications import Notice, deliver, settle, tell
 from flows.retrain_if_needed import retrain_if_needed
 from flows.score_batches import Attempt, score_batches
 from flows.watch import watch_nights
 
 Jobs = Annotated[int, Field(ge=1, le=256)]
+RETRAINING = "retraining"
+"""The key of the incident that a retraining failed."""
 
 
 class Backfill(BaseModel):
@@ -59,7 +62,8 @@ def nightly(config: Path, jobs: Jobs = 1) -> None:
 
 @flow(name="backfill", persist_result=False)
 def backfill(config: Path, batches: Backfill) -> None:
-    """Score the batches of a span of the source; those whose report still holds are left alone.
+    """Score the batches of a span of the source, and tell people what came of it; those whose report still holds are
+    left alone.
 
     Args:
         config: the pipeline's YAML file.
@@ -68,11 +72,17 @@ def backfill(config: Path, batches: Backfill) -> None:
     _prepare(config)
     chosen = choose_batches(config, batch=None, first=batches.first, last=batches.last, pending=False)
     attempts = score_batches(
-        config, chosen, jobs=batches.jobs, version=batches.version, force=batches.force, ended=_log
+        config,
+        chosen,
+        jobs=batches.jobs,
+        version=batches.version,
+        force=batches.force,
+        ended=lambda attempt: _ended(config, attempt),
     )
+    deliver(config)
     failed = [a for a in attempts if a.error is not None]
     if failed:
-        raise NightFailed("\n".join(f"batch {a.batch}: {a.error}" for a in failed), where=str(config))
+        raise NightFailed("\n".join(a.complaint for a in failed), where=str(config))
 
 
 @flow(name="retrain", persist_result=False)
@@ -89,9 +99,17 @@ def retrain(config: Path, force: bool = False, recalibrate: bool = False, reason
     if force and recalibrate:
         raise InputError("expected at most one of force and recalibrate", where="the parameters of retrain")
     wanted = Outcome.RETRAIN if force else Outcome.RECALIBRATE if recalibrate else None
-    done = retrain_if_needed(config, wanted=wanted, reason=reason)
+    try:
+        done = retrain_if_needed(config, wanted=wanted, reason=reason)
+    except AlreadyRunning:  # nothing was tried
+        raise
+    except Exception as error:
+        tell(config, Notice("run_failed", "The retraining failed", str(error), key=RETRAINING))
+        raise
+    settle(config, "run_failed", RETRAINING)
     get_run_logger().info(done.decision.sentence())
-    tell_promotion(config, done)
+    note_promotion(config, done)
+    deliver(config)
 
 
 @flow(name="watch", persist_result=False)
@@ -110,9 +128,14 @@ def _prepare(config: Path) -> None:
     prepare_environment(home_for(config))
 
 
+def _ended(config: Path, attempt: Attempt) -> None:
+    _log(attempt)
+    note_attempt(config, attempt)
+
+
 def _log(attempt: Attempt) -> None:
     log = get_run_logger()
     if attempt.scored is not None:
         log.info(attempt.scored.sentence())
     else:
-        log.error("Batch %s: %s", attempt.batch, attempt.error)
+        log.error(attempt.complaint)

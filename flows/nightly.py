@@ -1,6 +1,7 @@
 """The nightly run: score whatever has no report yet, note that the night ran, and tell people what came.
 
-After an outage the first run makes good all that was missed. Run again, it finds nothing to do.
+After an outage the first run makes good all that was missed. Run again, it finds nothing to do. Whatever came up on
+the way is one message when the run ends.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from aeflow.store.marks import open_marks
 from aeflow.store.nightly_runs import NIGHTLY, open_nightly_runs
 from aeflow.store.paths import Paths
 from aeflow.wording import counted
-from flows.notifications import Notice, deliver, settle, settle_others, tell
+from flows.notifications import Notice, deliver, note, settle, settle_others, tell
 from flows.retrain_if_needed import request_retraining
 from flows.score_batches import Attempt, score_batches
 
@@ -86,7 +87,7 @@ class Night:
         if self.failed or self.unreadable:
             reasons = "\n".join(
                 [
-                    *(f"batch {a.batch}: {a.error}" for a in self.failed),
+                    *(a.complaint for a in self.failed),
                     *(f"file {name}: {why}" for name, why in self.unreadable.items()),
                 ]
             )
@@ -128,7 +129,7 @@ def score_pending(
         try:
             pending = find_pending(config)
             settle(config, "run_failed", SOURCE)
-            _tell_unreadable(config, pending.unreadable)
+            _note_unreadable(config, pending.unreadable)
             attempts = score_batches(
                 config,
                 pending.batches,
@@ -146,28 +147,35 @@ def score_pending(
             raise
         night = Night(pipeline.name, tuple(attempts), pending.unreadable)
         runs.end(mine, "failed" if night.failed else "done", night.sentence(), now=datetime.now(UTC))
-    if any(attempt.scored for attempt in attempts):
-        _decide(config)
-    deliver(config)
+    try:
+        if any(attempt.scored for attempt in attempts):
+            _decide(config)
+    finally:
+        deliver(config)
     return night
 
 
 def _ended(config: Path, attempt: Attempt, pending: Pending, ended: Callable[[Attempt], None] | None) -> None:
     if ended is not None:
         ended(attempt)
+    if attempt.scored is not None and attempt.batch in pending.marks:
+        # As the data were before they were taken in: what came meanwhile is found the next time.
+        open_marks(paths_of(config)).keep(attempt.batch, pending.marks[attempt.batch])
+    note_attempt(config, attempt)
+
+
+def note_attempt(config: Path, attempt: Attempt) -> None:
+    """What came of a batch, for the next message: its new flags, or why it could not be scored."""
     if attempt.scored is not None:
-        if attempt.batch in pending.marks:
-            # As the data were before they were taken in: what came meanwhile is found the next time.
-            open_marks(paths_of(config)).keep(attempt.batch, pending.marks[attempt.batch])
         settle(config, "run_failed", attempt.batch)
         if attempt.scored.changed:
-            _tell_flags(config, attempt.scored)
+            _note_flags(config, attempt.scored)
     elif not isinstance(attempt.error, AlreadyRunning):
         title = f"Batch {attempt.batch} could not be scored"
-        tell(config, Notice("run_failed", title, str(attempt.error), key=attempt.batch))
+        note(config, Notice("run_failed", title, str(attempt.error), key=attempt.batch))
 
 
-def _tell_unreadable(config: Path, files: dict[str, str]) -> None:
+def _note_unreadable(config: Path, files: dict[str, str]) -> None:
     """Told as long as the same ones cannot be read once; another one that breaks meanwhile is news."""
     key = f"{FILES} {sha256_bytes(repr(sorted(files)).encode())[:12]}" if files else ""
     settle_others(config, "run_failed", FILES, key)
@@ -175,7 +183,7 @@ def _tell_unreadable(config: Path, files: dict[str, str]) -> None:
         return
     title = f"{counted(len(files), 'file')} of the source cannot be read"
     lines = [f"{name}: {why}" for name, why in files.items()]
-    tell(config, Notice("run_failed", title, "\n".join(lines), key=key))
+    note(config, Notice("run_failed", title, "\n".join(lines), key=key))
 
 
 def _decide(config: Path) -> None:
@@ -185,30 +193,30 @@ def _decide(config: Path) -> None:
         done = request_retraining(config)
     except AeflowError as error:
         _LOG.warning("Every batch is scored, but the decision after the night failed: %s", error)
-        tell(config, Notice("run_failed", "The decision after the night failed", str(error), key=DECISION))
+        note(config, Notice("run_failed", "The decision after the night failed", str(error), key=DECISION))
         return
     decision = done.decision
     settle(config, "run_failed", DECISION)
-    tell_promotion(config, done)
+    note_promotion(config, done)
     for outcome in Outcome:
         if outcome != decision.outcome:
             settle(config, "drift", str(outcome))
     if decision.outcome not in {Outcome.OK, Outcome.HOLD} or decision.waits_for:
         title = f"Decision after the night: {decision.outcome}"
-        tell(config, Notice("drift", title, "\n".join(decision.reasons), key=str(decision.outcome)))
+        note(config, Notice("drift", title, "\n".join(decision.reasons), key=str(decision.outcome)))
 
 
-def tell_promotion(config: Path, done: Retrained) -> None:
-    """What came of a training or of a recalibration, if there was one."""
+def note_promotion(config: Path, done: Retrained) -> None:
+    """What came of a training or of a recalibration, if there was one, for the next message."""
     new = done.trained or done.recalibrated
     if new is None:
         return
     made = "trained" if done.trained else "recalibrated"
     title = f"Detector {new.version} {'went live' if new.live else f'was {made} and does not go live'}"
-    tell(config, Notice("promotion", title, "\n".join(new.decision.reasons), key=str(new.version)))
+    note(config, Notice("promotion", title, "\n".join(new.decision.reasons), key=str(new.version)))
 
 
-def _tell_flags(config: Path, scored: ScoredBatch) -> None:
+def _note_flags(config: Path, scored: ScoredBatch) -> None:
     """The flags that count and that the report before, if there was one, did not have or had suppressed."""
     known = set()
     revision = scored.facts.revision or 1
@@ -227,7 +235,7 @@ def _tell_flags(config: Path, scored: ScoredBatch) -> None:
     title = f"{len(new)} new {'flag' if len(new) == 1 else 'flags'} in batch {scored.batch}, the worst of severity {worst:.0f}"
     body = "\n".join([*lines, str(scored.folder / "report.html")])
     key = f"{scored.batch} revision {revision}"
-    tell(config, Notice("flags", title, body, severity=worst, key=key))
+    note(config, Notice("flags", title, body, severity=worst, key=key))
 
 
 def _flag_line(flag: dict[str, object]) -> str:

@@ -1,20 +1,22 @@
 """Telling people: by webhook, Slack, e-mail and whatever else Apprise has an address for.
 
 What is told is an incident of the ledger's database (`aeflow.store.incidents`): it is told once on each
-channel that wants its kind, at once or, in quiet hours, with all the others when they end. A message
-that cannot be sent never fails a run: it is logged, and sent with the next.
+channel that wants its kind, at once or, in quiet hours, with all the others when they end. What comes up in
+one run is noted, and told in one message when it ends. A message that cannot be sent never fails a run: it is
+logged, and sent with the next.
 """
 
 from __future__ import annotations
 
 import logging
+from collections import Counter
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
 
-from aeflow.config import NOTICE_KINDS, load_config
+from aeflow.config import load_config
 from aeflow.exceptions import AeflowError
 from aeflow.settings import environment_value, home_for
 from aeflow.store.incidents import open_incidents
@@ -25,6 +27,8 @@ if TYPE_CHECKING:
     from aeflow.store.incidents import Incident, Incidents
 
 _LOG = logging.getLogger("aeflow.notifications")
+_PRESSING: tuple[NoticeKind, ...] = ("run_failed", "night_missing", "drift", "flags", "promotion")
+_IN_FULL = 5
 
 
 @dataclass(frozen=True)
@@ -43,7 +47,7 @@ class Notice:
 
 
 def tell(config: Path, notice: Notice, *, now: datetime | None = None) -> int:
-    """Tell the channels of the pipeline that want to know, unless they know already.
+    """Tell the channels of the pipeline that want to know, unless they know already, and of whatever else waits.
 
     Args:
         config: the pipeline's YAML file.
@@ -53,9 +57,16 @@ def tell(config: Path, notice: Notice, *, now: datetime | None = None) -> int:
     Returns:
         How many messages were sent: 0 in quiet hours, for a known incident, or without channels.
     """
+    note(config, notice, now=now)
+    return deliver(config, now=now)
+
+
+def note(config: Path, notice: Notice, *, now: datetime | None = None) -> None:
+    """Note what the channels of the pipeline are to be told with the next message. Should the process die before
+    that, the next run or the hourly watch sends it."""
     pipeline = load_config(config)
     if not pipeline.notify.channels:
-        return 0
+        return
     now = now or datetime.now(UTC)
     try:
         incidents = open_incidents(Paths(home_for(config), pipeline.name))
@@ -68,10 +79,8 @@ def tell(config: Path, notice: Notice, *, now: datetime | None = None) -> int:
             severity=notice.severity,
             now=now,
         )
-        return _deliver(pipeline, incidents, now)
     except AeflowError as error:
-        _LOG.warning("Nobody could be told that %r: %s", notice.title, error)
-        return 0
+        _LOG.warning("Nobody can be told that %r: %s", notice.title, error)
 
 
 def settle(config: Path, kind: NoticeKind, key: str, *, now: datetime | None = None) -> None:
@@ -137,13 +146,19 @@ def _tell_channel(pipeline: PipelineConfig, channel: Channel, incidents: Inciden
 
 
 def _worded(pipeline: str, incidents: list[Incident]) -> tuple[str, str]:
-    """Title and body of one message about all of them."""
-    if len(incidents) == 1:
-        (only,) = incidents
-        return f"{pipeline}: {only.title}", only.body
-    ranked = sorted(incidents, key=lambda i: NOTICE_KINDS.index(i.kind) if i.kind in NOTICE_KINDS else 0)
-    parts = [f"{i.title}\n{i.body}".strip() for i in ranked]
-    return f"{pipeline}: {len(incidents)} notices", "\n\n".join(parts)
+    """Title and body of one message about all of them, the most pressing first; of many of a kind, such as the
+    flags of the nights that a run made good, only the first few in full."""
+    ranked = sorted(incidents, key=lambda i: _PRESSING.index(i.kind) if i.kind in _PRESSING else 0)
+    title = f"{pipeline}: {ranked[0].title}"
+    if len(ranked) == 1:
+        return title, ranked[0].body
+    shown: Counter[str] = Counter()
+    parts = []
+    for incident in ranked:
+        shown[incident.kind] += 1
+        in_full = shown[incident.kind] <= _IN_FULL
+        parts.append(f"{incident.title}\n{incident.body}".strip() if in_full else incident.title)
+    return f"{title}, and {len(ranked) - 1} more", "\n\n".join(parts)
 
 
 def _send(channel: Channel, title: str, body: str) -> bool:

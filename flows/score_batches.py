@@ -34,6 +34,12 @@ class Attempt:
     scored: ScoredBatch | None = None
     error: Exception | None = None
 
+    @property
+    def complaint(self) -> str:
+        """Why it could not be scored; names the batch, and once."""
+        named = self.batch in getattr(self.error, "where", "")
+        return str(self.error) if named else f"batch {self.batch}: {self.error}"
+
 
 def score_batches(
     config: Path,

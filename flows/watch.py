@@ -10,7 +10,7 @@ from aeflow.backlog import paths_of
 from aeflow.config import load_config
 from aeflow.overdue import find_overdue
 from aeflow.store.incidents import open_incidents
-from flows.notifications import Notice, deliver, settle, tell
+from flows.notifications import Notice, deliver, note, settle
 
 if TYPE_CHECKING:
     from aeflow.config import NoticeKind
@@ -43,7 +43,7 @@ def watch_nights(config: Path, *, now: datetime | None = None) -> list[Overdue]:
         settle(config, _KIND, incident, now=now)
     for incident, nights in by_incident.items():
         body = "\n".join(o.sentence() for o in nights)
-        tell(config, Notice(_KIND, _title(nights), body, key=incident), now=now)
+        note(config, Notice(_KIND, _title(nights), body, key=incident), now=now)
     deliver(config, now=now)
     return found
 

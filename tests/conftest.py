@@ -27,7 +27,7 @@ _LOOPBACK = {"127.0.0.1", "127.0.0.2", "::1", "localhost", "0.0.0.0", ""}
 def nothing_of_the_test_before():
     """What a command run in this process leaves behind must not reach the next test: the folders that
     `settings.prepare_environment` named, and prefect's hold on our log."""
-    names = ("TMPDIR", "MLFLOW_TRACKING_URI", "PREFECT_HOME", "MPLCONFIGDIR")
+    names = ("TMPDIR", "MLFLOW_TRACKING_URI", "PREFECT_HOME", "MPLCONFIGDIR", "TORCHINDUCTOR_CACHE_DIR")
     before = {name: os.environ.get(name) for name in names}
     temporary = tempfile.tempdir
     # Alembic, which MLflow's migrations run, switches every logger off that it does not know.

@@ -75,7 +75,8 @@ def run(arguments: list[str]) -> int:
     except SystemExit as error:  # typer's own: usage errors (2), typer.Exit, and the normal end
         return error.code if isinstance(error.code, int) else _OURS
     except AeflowError as error:
-        _say(f"aeflow: {error}")
+        # What a command says of itself begins with its name.
+        _say(str(error) if str(error).startswith("aeflow ") else f"aeflow: {error}")
         return error.exit_code
     except OSError as error:
         if error.errno not in _OF_THE_MACHINE:

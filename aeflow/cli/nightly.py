@@ -250,12 +250,12 @@ def _judged(attempts: Sequence[Attempt]) -> tuple[list[ScoredBatch], bool]:
     only one, its error is the command's; one of ours is always."""
     from aeflow.exceptions import UserError
 
-    failures = [(a.batch, a.error) for a in attempts if a.error is not None]
-    for _, error in failures:
-        if len(attempts) == 1 or not isinstance(error, UserError):
-            raise error
-    for batch, error in failures:
-        typer.echo(f"aeflow: batch {batch}: {error}", err=True)
+    failures = [a for a in attempts if a.error is not None]
+    for failure in failures:
+        if len(attempts) == 1 or not isinstance(failure.error, UserError):
+            raise failure.error  # type: ignore[misc]
+    for failure in failures:
+        typer.echo(f"aeflow: {failure.complaint}", err=True)
     return [a.scored for a in attempts if a.scored is not None], bool(failures)
 
 

@@ -37,7 +37,7 @@ from aeflow.config.models import (
     members_of,
     patch_maps,
 )
-from aeflow.config.operation import NOTICE_KINDS, Channel, NoticeKind, Notify, QuietHours, Schedule
+from aeflow.config.operation import Channel, NoticeKind, Notify, QuietHours, Schedule
 from aeflow.config.pipeline import PipelineConfig
 from aeflow.config.retraining import Retraining
 from aeflow.config.review import Review
@@ -69,7 +69,6 @@ from aeflow.config.stages import (
 __all__ = [
     "BASELINE",
     "EPOCH_UNITS_US",
-    "NOTICE_KINDS",
     "PRETRAINED_PACKAGE",
     "Attention",
     "Autoregression",

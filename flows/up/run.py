@@ -63,8 +63,8 @@ def run_up(
             if supervisor.start(services.servers, stopping=stopping.is_set):
                 _deploy(configs, say)
                 supervisor.start(services.workers)
-                _remember(home, addresses, supervisor)
-                _tell_addresses(home, configs, addresses, say)
+                write_state(home, addresses, supervisor)
+                tell_addresses(home, configs, addresses, say)
                 _tend(supervisor, services, home, addresses, stopping, say)
         finally:
             say("Stopping.")
@@ -95,7 +95,7 @@ def _tend(
     looks = 0
     while not stopping.wait(_LOOK_SECONDS):
         if supervisor.keep_alive():
-            _remember(home, addresses, supervisor)
+            write_state(home, addresses, supervisor)
         if alone and looks % _CATCH_UP_EVERY == 0:
             _catch_up(say)
         looks += 1
@@ -128,9 +128,10 @@ def _deploy(configs: Sequence[Path], say: Callable[[str], None]) -> None:
             say(f"  Note: {warning}")
 
 
-def _tell_addresses(
+def tell_addresses(
     home: Path, configs: Sequence[Path], addresses: Addresses, say: Callable[[str], None]
 ) -> None:
+    """Say where everything is to be found; no password of an address."""
     say(f"Prefect  {without_user_info(addresses.prefect_ui)}")
     say(f"MLflow   {without_user_info(addresses.mlflow)}")
     for number, config in enumerate(configs):
@@ -141,7 +142,8 @@ def _tell_addresses(
     say("Ready. Stop with Ctrl-C.")
 
 
-def _remember(home: Path, addresses: Addresses, supervisor: Supervisor) -> None:
+def write_state(home: Path, addresses: Addresses, supervisor: Supervisor) -> None:
+    """Keep where the servers listen, without passwords, and which processes run, for other commands."""
     content = {
         "prefect_api": without_user_info(addresses.prefect_api),
         "mlflow": without_user_info(addresses.mlflow),

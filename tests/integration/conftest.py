@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
@@ -83,7 +84,7 @@ class Workspace:
         ended = self.run(*arguments, **options)
         assert ended.code == code, ended.out + ended.err
         assert "Traceback" not in ended.err
-        assert ended.err.count("aeflow: ") == 1, ended.err
+        assert len(re.findall(r"^aeflow( \w+)?: ", ended.err, re.MULTILINE)) == 1, ended.err
         return ended.err
 
     def scores(self, pipeline: str, batch: str) -> list[dict]:

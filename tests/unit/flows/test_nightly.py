@@ -26,8 +26,9 @@ from aeflow.store.ledger import Facts, open_ledger
 from aeflow.store.nightly_runs import NIGHTLY, open_nightly_runs
 from aeflow.store.paths import Paths
 from flows import nightly
+from flows.notifications import deliver
 from flows.retrain_if_needed import Retrained
-from flows.score_batches import score_batches
+from flows.score_batches import Attempt, score_batches
 from tests.unit.store.test_ledger import NOW
 
 
@@ -186,7 +187,9 @@ def test_a_recalibration_that_goes_live_is_told_as_a_promotion(pump, monkeypatch
     done = Retrained("pump", stale, recalibrated=won)
     monkeypatch.setattr(nightly, "request_retraining", lambda _config: done)
     nightly.score_pending(pump.file)
-    assert ("pump: Detector 2 went live", "It keeps the promise.") in pump.told
+    ((title, body),) = pump.told
+    assert title == "pump: Decision after the night: RECALIBRATE, and 1 more"
+    assert "Detector 2 went live\nIt keeps the promise." in body
 
 
 def test_a_decision_that_fails_fails_no_night_and_is_told_until_it_is_over(pump, monkeypatch, caplog):
@@ -195,14 +198,11 @@ def test_a_decision_that_fails_fails_no_night_and_is_told_until_it_is_over(pump,
 
     well = nightly.request_retraining
     monkeypatch.setattr(nightly, "request_retraining", fail)
-    delivered = []
-    monkeypatch.setattr(nightly, "deliver", delivered.append)
     assert not nightly.score_pending(pump.file).failed
     assert last_run(pump).outcome == "done"
     assert pump.told == [
         ("pump: The decision after the night failed", "the source holds no batch 2026-10-01")
     ]
-    assert delivered == [pump.file]
     assert "the source holds no batch 2026-10-01" in caplog.text
     monkeypatch.setattr(nightly, "request_retraining", well)
     nightly._decide(pump.file)
@@ -232,10 +232,46 @@ def test_only_flags_that_the_report_before_did_not_have_are_told(pump):
         facts=Facts(revision=2, flags=3),
         changed=True,
     )
-    nightly._tell_flags(pump.file, scored)
+    nightly.note_attempt(pump.file, Attempt("2026-11-20", scored))
+    deliver(pump.file)
     ((title, body),) = pump.told
     assert title == "pump: 1 new flag in batch 2026-11-20, the worst of severity 91"
     assert "report.html" in body
+
+
+def test_all_that_came_up_while_an_outage_was_made_good_is_one_message(pump, monkeypatch):
+    pump.outcomes = {"2026-11-18": BatchRefused("too much"), "2026-11-19": BatchRefused("nothing at all")}
+    fault = RetrainingDecision(Outcome.SENSOR_FAULT, ("Channel a is stuck.",))
+    monkeypatch.setattr(nightly, "request_retraining", lambda _config: Retrained("pump", fault))
+    nightly.score_pending(pump.file)
+    ((title, body),) = pump.told
+    assert title == "pump: Batch 2026-11-18 could not be scored, and 2 more"
+    for said in ("too much", "Batch 2026-11-19", "nothing at all", "SENSOR_FAULT", "Channel a is stuck."):
+        assert said in body
+
+
+def test_what_was_noted_is_told_even_if_the_decision_breaks(pump, monkeypatch):
+    pump.outcomes["2026-11-19"] = BatchRefused("too much is set aside")
+
+    def broken(_config):
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(nightly, "request_retraining", broken)
+    with pytest.raises(ZeroDivisionError):
+        nightly.score_pending(pump.file)
+    assert [title for title, _ in pump.told] == ["pump: Batch 2026-11-19 could not be scored"]
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (BatchRefused("too much", where="pump, batch b1"), "pump, batch b1: too much"),
+        (BatchRefused("too much"), "batch b1: too much"),
+        (RuntimeError("broken"), "batch b1: broken"),
+    ],
+)
+def test_a_complaint_names_its_batch_once(error, said):
+    assert Attempt("b1", error=error).complaint == said
 
 
 def test_fewer_than_one_job_is_refused(pump):

@@ -9,11 +9,10 @@ from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import pytest
-import yaml
 
 from aeflow.store.incidents import open_incidents
 from aeflow.store.paths import Paths
-from flows.notifications import Notice, deliver, settle, tell
+from flows.notifications import Notice, deliver, note, settle, tell
 
 NOON = datetime(2026, 11, 20, 12, tzinfo=UTC)
 NIGHT = datetime(2026, 11, 20, 23, tzinfo=UTC)
@@ -56,26 +55,6 @@ def sink(monkeypatch):
     hook.server.server_close()
 
 
-@pytest.fixture
-def pipeline(tmp_path, home):
-    def write(**notify):
-        file = tmp_path / "configs" / "pump.yaml"
-        file.parent.mkdir(exist_ok=True)
-        config = {
-            "name": "pump",
-            "source": {"kind": "table", "path": "../data", "time_column": "t", "channels": ["a"]},
-            "batch": {"by": "period"},
-            "prepare": {"kind": "series"},
-            "model": {"family": "pca"},
-            "calibration": {"false_flags_per_batch": 1},
-            "notify": notify,
-        }
-        file.write_text(yaml.safe_dump(config))
-        return file
-
-    return write
-
-
 def test_an_incident_is_told_once_and_again_only_after_it_was_over(pipeline, sink):
     config = pipeline(channels=[{"url": "${HOOK}"}])
     assert tell(config, MISSING, now=NOON) == 1
@@ -113,7 +92,7 @@ def test_a_channel_that_is_added_is_told_of_what_lasts_and_of_no_flags_of_the_pa
     tell(both, FLAGS, now=NOON + timedelta(days=3))
     by_path = {path: (title, body) for path, title, body in sink.messages[4:]}
     assert by_path.keys() == {"/secret-a", "/secret-b"}
-    assert by_path["/secret-b"][0] == "pump: 2 notices"
+    assert by_path["/secret-b"][0] == f"pump: {MISSING.title}, and 1 more"
     assert all(notice.title in by_path["/secret-b"][1] for notice in (FLAGS, MISSING))
     assert "flags of night" not in by_path["/secret-b"][1]
 
@@ -127,9 +106,26 @@ def test_what_comes_up_in_quiet_hours_is_one_message_afterwards(pipeline, sink):
     assert deliver(config, now=NIGHT + timedelta(hours=7)) == 0
     assert deliver(config, now=NIGHT + timedelta(hours=8)) == 1
     ((_, title, body),) = sink.messages
-    assert title == "pump: 2 notices"
+    assert title == f"pump: {MISSING.title}, and 1 more"
     assert all(text in body for text in (FLAGS.title, FLAGS.body, MISSING.title, MISSING.body))
     assert deliver(config, now=NIGHT + timedelta(hours=9)) == 0
+
+
+def test_what_is_noted_is_one_message_the_most_pressing_first_and_of_many_only_some_in_full(pipeline, sink):
+    config = pipeline(channels=[{"url": "${HOOK}"}])
+    for day in range(10, 20):
+        title = f"3 new flags in 2026-11-{day}"
+        note(config, Notice("flags", title, f"pump {day}", severity=85, key=str(day)), now=NOON)
+    note(config, Notice("run_failed", "Batch 2026-11-12 could not be scored", "Refused."), now=NOON)
+    assert sink.messages == []
+    assert deliver(config, now=NOON) == 1
+    ((_, title, body),) = sink.messages
+    assert title == "pump: Batch 2026-11-12 could not be scored, and 10 more"
+    assert body.startswith(
+        "Batch 2026-11-12 could not be scored\nRefused.\n\n3 new flags in 2026-11-10\npump 10"
+    )
+    assert all(f"3 new flags in 2026-11-{day}" in body for day in range(10, 20))
+    assert ("pump 14" in body, "pump 15" in body) == (True, False)
 
 
 def test_a_message_that_could_not_be_sent_goes_with_the_next_and_no_address_is_logged(pipeline, sink, caplog):
@@ -141,7 +137,7 @@ def test_a_message_that_could_not_be_sent_goes_with_the_next_and_no_address_is_l
     assert "secret" not in caplog.text
     sink.answer = 200
     assert tell(config, FLAGS, now=NOON) == 1
-    assert sink.messages[0][1] == "pump: 2 notices"
+    assert sink.messages[0][1] == f"pump: {MISSING.title}, and 1 more"
 
 
 @pytest.mark.parametrize(

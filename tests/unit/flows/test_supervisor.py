@@ -10,7 +10,7 @@ import psutil
 import pytest
 
 from aeflow.exceptions import InputError, StorageError
-from flows.up.run import _remember, _tell_addresses
+from flows.up.run import tell_addresses, write_state
 from flows.up.services import Addresses, choose_services
 from flows.up.supervisor import Service, Supervisor
 
@@ -102,8 +102,8 @@ def test_a_password_is_on_no_command_line_and_in_nothing_that_is_shown(tmp_path,
     monkeypatch.setenv("MLFLOW_REGISTRY_URI", "https://me:hush@mlflow.example/at/@home")
     said = []
     home.mkdir(exist_ok=True)
-    _tell_addresses(home, [], Addresses(), said.append)
-    _remember(home, Addresses(), Supervisor(said.append))
+    tell_addresses(home, [], Addresses(), said.append)
+    write_state(home, Addresses(), Supervisor(said.append))
     shown = "\n".join([*said, (home / "up.json").read_text()])
     assert "hush" not in shown
     assert shown.count("https://mlflow.example/at/@home") == 2

@@ -56,11 +56,13 @@ class Figures:
     seconds_per_item: float | None = None
     auroc_of: Mapping[str, float] = field(default_factory=dict)
     verdict_auroc: float | None = None
+    broken_since: str = ""
 
     @property
     def keeps_promise(self) -> bool:
-        """Whether its flags on normal data are no more than chance brings, and its scores as the calibration's."""
-        if self.shifted:
+        """Whether its flags on normal data are no more than chance brings, and its scores as the calibration's. Nights
+        say more of that than what is held out, which may be a few items."""
+        if self.shifted or self.broken_since:
             return False
         if self.false_flags is not None and self.most_false_flags is not None:
             return self.false_flags <= self.most_false_flags
@@ -221,11 +223,12 @@ def _won(challenger: Figures, champion: Figures, by: Against | None) -> list[str
     if by is not None and by.verdicts is not None and by.verdicts.low > 0:
         won.append(f"It agrees better with what people said of flags ({_range(by.verdicts)}).")
     if challenger.keeps_promise and not champion.keeps_promise:
-        theirs = (
-            "where the champion's scores lie higher than those that it was calibrated on"
-            if champion.shifted
-            else f"with {counted(challenger.false_flags or 0, 'flag')} where the champion raises {champion.false_flags}"
-        )
+        if champion.shifted:
+            theirs = "where the champion's scores lie higher than those that it was calibrated on"
+        elif champion.broken_since:
+            theirs = f"which the champion has not kept since {champion.broken_since}"
+        else:
+            theirs = f"with {counted(challenger.false_flags or 0, 'flag')} where the champion raises {champion.false_flags}"
         won.append(f"It keeps the promise on recent normal data, {theirs}.")
     return won
 

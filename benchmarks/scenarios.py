@@ -92,15 +92,14 @@ def run(name: str, folder: Path, machine: Machine | None = None) -> Ended:
 def _series(name: str, folder: Path, machine: Machine) -> RetrainingDecision:
     shared = folder / "series"
     if not shared.exists():
-        _write_pipeline(shared, _pipeline(machine))
-        _write_rows(shared / "data" / "history.csv", machine.history, machine.first_day, machine)
-        work_in(shared, _train)
+        write_machine(shared, machine)
+        work_in(shared, train)
     place = folder / name
     shutil.copytree(shared, place)
     nights = SERIES[name].plant(machine)
-    _write_rows(place / "data" / "nights.csv", nights, machine.first_day + machine.history_days, machine)
+    write_rows(place / "data" / "nights.csv", nights, machine.first_day + machine.history_days, machine)
     days = [machine.first_day + machine.history_days + n for n in range(NIGHTS)]
-    return work_in(place, lambda config: _score_and_decide(config, [_day(d) for d in days]))
+    return work_in(place, lambda config: _score_and_decide(config, [day(d) for d in days]))
 
 
 def _digits(folder: Path, *, judged: bool) -> RetrainingDecision:
@@ -109,7 +108,7 @@ def _digits(folder: Path, *, judged: bool) -> RetrainingDecision:
 
     digits = load_digits()
     place = folder / ("digits-judged" if judged else "digits")
-    _write_pipeline(place, _DIGITS)
+    write_pipeline(place, _DIGITS)
     generator = np.random.default_rng(0)
     usual = generator.permutation(np.flatnonzero(digits.target == 0))
     new = generator.permutation(np.flatnonzero(digits.target == 7))
@@ -125,7 +124,7 @@ def _digits(folder: Path, *, judged: bool) -> RetrainingDecision:
             Image.fromarray(pixels).save(place / "data" / batch / f"{digits.target[number]}-{number:04d}.png")
 
     def work(config: Path) -> RetrainingDecision:
-        _train(config)
+        train(config)
         decision = _score_and_decide(config, ["night-1", "night-2", "night-3"])
         if judged:
             _call_normal(config)
@@ -154,17 +153,23 @@ def _call_normal(config: Path) -> None:
     open_verdicts(paths).add(said)
 
 
-def _train(config: Path) -> None:
+def train(config: Path) -> None:
+    """Train a detector of the pipeline."""
     from flows.train_detector import train_detector  # noqa: PLC0415
 
     train_detector(config)
 
 
-def _score_and_decide(config: Path, batches: list[str]) -> RetrainingDecision:
+def score(config: Path, batch: str, version: int | None = None) -> None:
+    """Score a batch, by the champion or by a version."""
     from flows.score_batch import score_batch  # noqa: PLC0415
 
+    score_batch(config, batch, version=version)
+
+
+def _score_and_decide(config: Path, batches: list[str]) -> RetrainingDecision:
     for batch in batches:
-        score_batch(config, batch)
+        score(config, batch)
     return _decide(config)
 
 
@@ -188,14 +193,22 @@ def work_in(place: Path, work: Callable[[Path], RetrainingDecision | None]) -> R
     return work(config)  # type: ignore[return-value]
 
 
-def _write_pipeline(place: Path, pipeline: dict[str, object]) -> None:
+def write_machine(place: Path, machine: Machine, **sections: object) -> None:
+    """A place with the pipeline of a machine, some sections of which are given, and its history."""
+    write_pipeline(place, pipeline_of(machine) | sections)
+    write_rows(place / "data" / "history.csv", machine.history, machine.first_day, machine)
+
+
+def write_pipeline(place: Path, pipeline: dict[str, object]) -> None:
+    """The folders of a pipeline, and its YAML file."""
     for name in ("configs", "data", "home"):
         (place / name).mkdir(parents=True)
     text = yaml.safe_dump(pipeline, sort_keys=False)
     (place / "configs" / f"{pipeline['name']}.yaml").write_text(text, encoding="utf-8")
 
 
-def _write_rows(file: Path, values: np.ndarray, first_day: int, machine: Machine) -> None:
+def write_rows(file: Path, values: np.ndarray, first_day: int, machine: Machine) -> None:
+    """Readings `(L, C)` of a machine from a day on, as CSV."""
     with file.open("w", encoding="utf-8") as out:
         out.write(",".join(["time", *machine.channels]) + "\n")
         for time_, row in zip(_times(first_day, len(values), machine), values, strict=True):
@@ -208,12 +221,14 @@ def _times(first_day: int, rows: int, machine: Machine) -> Iterator[str]:
         yield (_START + timedelta(days=first_day) + number * step).isoformat()
 
 
-def _day(number: int) -> str:
+def day(number: int) -> str:
+    """The id of the batch of a day."""
     return (_START + timedelta(days=number)).date().isoformat()
 
 
-def _pipeline(machine: Machine) -> dict[str, object]:
-    last = _day(machine.first_day + machine.history_days - 1)
+def pipeline_of(machine: Machine) -> dict[str, object]:
+    """The pipeline of a machine, a batch a day."""
+    last = day(machine.first_day + machine.history_days - 1)
     return {
         "name": "machine",
         "source": {

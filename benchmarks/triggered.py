@@ -52,7 +52,7 @@ class Plant(Installation):
         self._level = generator.uniform(20, 80, CHANNELS)
 
     def make(self, cron: str | None = None, **retraining: object) -> None:
-        """Write its config. A challenger learns from as many nights as the new season has."""
+        """Write its config, in which retraining is as by default but for what is given."""
         self.write(
             {
                 "source": {
@@ -73,7 +73,7 @@ class Plant(Installation):
                 "prepare": {"kind": "series", "cadence_seconds": 300, "window_points": 6},
                 "model": {"family": "pca"},
                 "calibration": {"false_flags_per_batch": 1},
-                "retraining": {"history_batches": NEW_SEASON, **retraining},
+                "retraining": retraining,
                 "schedule": {"nightly": cron, "time_zone": "UTC", "grace_hours": 1e-3} if cron else {},
                 "notify": {"channels": [{"url": "${PLANT_WEBHOOK}"}]},
             }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from aeflow import detector as detectors
@@ -44,10 +44,17 @@ class Contest:
 
 
 def hold_contest(
-    config: PipelineConfig, paths: Paths, history: History, challenger: Detector, baseline: Detector
+    config: PipelineConfig,
+    paths: Paths,
+    history: History,
+    challenger: Detector,
+    baseline: Detector,
+    *,
+    broken_since: str | None = None,
 ) -> Contest:
     """Try all three on the test part of `history`, on the same planted faults, and on what people said of flags
-    that neither challenger nor champion can have learnt from."""
+    that neither challenger nor champion can have learnt from. broken_since: the batch since which the champion is known
+    not to keep its promise."""
     device = choose_device(config.compute.device)
     live, champion = live_detector(paths)
     rivals = [d for d in (challenger, champion) if d is not None]
@@ -57,21 +64,24 @@ def hold_contest(
     theirs = None
     if champion is not None and champion.fits(config):
         theirs = try_detector(champion, history, judged, config.seed, device)
+    of_champion = None
+    if theirs is not None:
+        of_champion = replace(theirs.figures(judged), broken_since=broken_since or "")
     decision = decide(
         mine.figures(judged),
         linear.figures(judged),
-        None if theirs is None else theirs.figures(judged),
+        of_champion,
         against_baseline=_against(mine, linear, judged, config.seed),
         against_champion=None if theirs is None else _against(mine, theirs, judged, config.seed),
         outdated=champion is not None and theirs is None,
     )
     compared = {"challenger": mine.figures(judged), "linear baseline": linear.figures(judged)}
-    if theirs is not None and live is not None:
-        compared[f"champion, version {live.version}"] = theirs.figures(judged)
+    if of_champion is not None and live is not None:
+        compared[f"champion, version {live.version}"] = of_champion
     return Contest(
         challenger=mine.figures(judged),
         baseline=linear.figures(judged),
-        champion=None if theirs is None else theirs.figures(judged),
+        champion=of_champion,
         decision=decision,
         page=promotion_page(config.name, decision, compared),
     )

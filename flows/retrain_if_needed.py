@@ -133,7 +133,9 @@ def _train(
 ) -> TrainedDetector:
     _keep(paths, Step.BEGUN, decision)
     try:
-        trained = train_detector(config, recent=True, progress=progress)
+        trained = train_detector(
+            config, recent=True, new_normal_since=decision.new_normal_since, progress=progress
+        )
     except BaseException as error:
         _keep(paths, Step.FAILED, decision, reason=f"{type(error).__name__}: {error}")
         raise

@@ -22,6 +22,7 @@ from aeflow.detector.forest import FOREST_FOLDER, ForestDetector, fit_forest, sa
 from aeflow.report.model_card import model_card
 from aeflow.report.training_figures import training_figures
 from aeflow.review.learning import left_out_of_training
+from aeflow.review.moved_nights import MovedNights
 from aeflow.settings import home_for
 from aeflow.store.claims import claim
 from aeflow.store.digests import sha256_folder
@@ -84,11 +85,13 @@ def train_detector(
     *,
     go_live: bool = True,
     recent: bool = False,
+    new_normal_since: str | None = None,
     progress: Callable[[float, str], None] | None = None,
 ) -> TrainedDetector:
     """Train on the configured history and register the detector as challenger; it becomes champion
     where that is earned (`aeflow.promotion`) and `go_live` is True. recent: on the most recent batches
-    instead (`flows.recent_history`).
+    instead (`flows.recent_history`). new_normal_since: what came from this batch on is what is normal now: it alone is
+    learnt from, and of its flags that nobody has judged only those are left out that stand out even so.
 
     Raises:
         UserError: see `aeflow.exceptions`: what has to be mended is in the message.
@@ -99,14 +102,21 @@ def train_detector(
         resumed = paths.training.exists()
         notes: tuple[str, ...] = ()
         if recent:
-            moved_up = recent_history(pipeline, paths)
+            moved_up = recent_history(pipeline, paths, new_normal_since=new_normal_since)
             pipeline, notes = moved_up.config, moved_up.notes
-        batches, staged = take_in_history(pipeline, paths)
+        batches, staged = take_in_history(pipeline, paths, new_normal_since)
         data = prepare(pipeline, staged, batches=batches)
         challenger = fit_model(pipeline, pipeline.model, data, paths.training / "checkpoint", progress)
         baseline = fit_model(pipeline, BASELINE, data, None, None)
         baselines = Baselines(baseline, grow_forest(baseline, data))
-        contest = hold_contest(pipeline, paths, data.history, challenger.detector, baseline.detector)
+        contest = hold_contest(
+            pipeline,
+            paths,
+            data.history,
+            challenger.detector,
+            baseline.detector,
+            broken_since=new_normal_since,
+        )
         version = register(pipeline, paths, staged, batches, challenger, baselines, contest, resumed=resumed)
         live = contest.decision.promote and go_live
         if live:
@@ -133,10 +143,17 @@ def train_detector(
 
 
 @io_step
-def take_in_history(config: PipelineConfig, paths: Paths) -> tuple[list[str], Intake]:
+def take_in_history(
+    config: PipelineConfig, paths: Paths, new_normal_since: str | None
+) -> tuple[list[str], Intake]:
     """The batches to learn from, and a snapshot of them without what is flagged or confirmed to be abnormal."""
     batches = history_batches(config)
-    left_out = left_out_of_training(config, paths, open_verdicts(paths).all(), batches)
+    live = registry.resolve(paths)
+    moved = None
+    if new_normal_since is not None and live is not None:
+        reach = config.item_shape[0] if config.kind == "series" else 0
+        moved = MovedNights(new_normal_since, live.version, reach)
+    left_out = left_out_of_training(config, paths, open_verdicts(paths).all(), batches, moved=moved)
     return batches, take_in_training(config, paths.training / "intake", left_out=left_out)
 
 

@@ -33,13 +33,15 @@ class Circumstances:
 @dataclass(frozen=True)
 class RetrainingDecision:
     """One decision. trigger: drift, verdicts, age, request, or "" where nothing is to be trained.
-    waits_for: person or veto where a retraining (person: or a recalibration) is due and yet must not begin."""
+    waits_for: person or veto where a retraining (person: or a recalibration) is due and yet must not begin.
+    new_normal_since: a training is to learn what came from this batch on as what is normal now; None: no batch is that."""
 
     outcome: Outcome
     reasons: tuple[str, ...]
     trigger: str = ""
     since: str | None = None
     waits_for: str = ""
+    new_normal_since: str | None = None
 
     def sentence(self) -> str:
         """The decision with its reasons, for a person."""
@@ -64,7 +66,7 @@ def decide_retraining(
         why = reason or "It was asked for by a person."
         # Since when something else is so is not since when the calibration is stale.
         since = judged.since if judged.outcome == wanted else None
-        return RetrainingDecision(wanted, (why,), "request", since)
+        return RetrainingDecision(wanted, (why,), "request", since, new_normal_since=_new_normal(judged))
     if known.trained_at is None:
         return RetrainingDecision(Outcome.RETRAIN, ("There is no champion yet.",), "request")
     trigger, reasons = _trigger(judged, known, rule, now)
@@ -141,7 +143,13 @@ def _unless_held(
             "retrain CONFIG --veto.",
             "veto",
         )
-    return RetrainingDecision(Outcome.RETRAIN, reasons, trigger, judged.since)
+    return RetrainingDecision(
+        Outcome.RETRAIN, reasons, trigger, judged.since, new_normal_since=_new_normal(judged)
+    )
+
+
+def _new_normal(judged: Judgement) -> str | None:
+    return judged.since if judged.new_normal else None
 
 
 def _cooling(known: Circumstances, rule: Retraining, now: datetime) -> str:

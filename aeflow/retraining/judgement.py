@@ -60,11 +60,13 @@ class Outcome(StrEnum):
 
 @dataclass(frozen=True)
 class Judgement:
-    """What the nights say by themselves. since: the first batch of a lasting change."""
+    """What the nights say by themselves. since: the first batch of a lasting change. new_normal: what came since is what
+    the detector is to expect from now on, should one be trained; else what came before is so as well."""
 
     outcome: Outcome
     reasons: tuple[str, ...]
     since: str | None = None
+    new_normal: bool = False
 
 
 def judge_nights(nights: Sequence[Night], rule: Retraining) -> Judgement:
@@ -135,7 +137,7 @@ def _wear(nights: Sequence[Night]) -> Judgement | None:
         "A model trained now would call it normal. Look at the machine; if it is normal, say so: aeflow retrain "
         "CONFIG --force."
     )
-    return Judgement(Outcome.HOLD, (told,), first)
+    return Judgement(Outcome.HOLD, (told,), first, new_normal=True)
 
 
 def _is_trend(medians: Sequence[float]) -> bool:
@@ -195,40 +197,44 @@ def _change(nights: Sequence[Night], rule: Retraining) -> Judgement | None:
     run = _run(nights, lambda n: n.errors is not None)
     if not run:
         return None
+    if len(run) >= rule.lasting_batches:
+        return _lasting_change(run, rule)
+    told = (
+        f"Batch {run[-1].batch}: {_what_moved(run[-1])}. That is seen in {_batches(len(run))}; it counts as lasting after "
+        f"{rule.lasting_batches}."
+    )
+    return Judgement(Outcome.HOLD, (told,), run[0].batch)
+
+
+def _lasting_change(run: Sequence[Night], rule: Retraining) -> Judgement:
+    """Of the nights `run` in a row the errors have risen in each: what that is."""
     night, since = run[-1], run[0].batch
     what = _what_moved(night)
-
-    def found(outcome: Outcome, told: str) -> Judgement:
-        return Judgement(outcome, (f"{what[0].upper()}{what[1:]}{told}",), since)
-
     times = f"in {_batches(len(run))} since {since}"
-    if len(run) < rule.lasting_batches:
-        return Judgement(
-            Outcome.HOLD,
-            (
-                (
-                    f"Batch {night.batch}: {what}. That is seen in {_batches(len(run))}; it counts as lasting after "
-                    f"{rule.lasting_batches}."
-                ),
-            ),
-            since,
-        )
+
+    def found(outcome: Outcome, told: str, *, new_normal: bool = False) -> Judgement:
+        return Judgement(outcome, (f"{what[0].upper()}{what[1:]} {told}",), since, new_normal)
+
     few = _few_entities(night)
     if few:
-        told = f" since {since}, but {few} only: those machines have changed, not the plant. Look at them."
+        told = f"since {since}, but {few} only: those machines have changed, not the plant. Look at them."
         return found(Outcome.HOLD, told)
     if night.drift is not None and not all(_broad(n) for n in run[-rule.lasting_batches :]):
         when = "in some of them " if _broad(night) else ""
-        told = f" {times}, while {when}channels and codes are as they were: the calibration is stale, the model is not."
+        told = f"{times}, while {when}channels and codes are as they were: the calibration is stale, the model is not."
         return found(Outcome.RECALIBRATE, told)
+    confirmed = sum(n.true_flags for n in run)
+    if confirmed >= FEWEST_FLAGS and confirmed > sum(n.false_flags for n in run):
+        told = f"{times}, and most flags since that people looked at are confirmed faults: nothing of it is learnt."
+        return found(Outcome.HOLD, told)
     cut = sum(n.flagged_items for n in run) / max(sum(n.items for n in run), 1)
     if cut > rule.max_cut_share and not _said_normal(run):
         told = (
-            f" since {since}, and {cut:.0%} of what came since is flagged. What is flagged is not learnt from, so "
-            "there is too little left: say by verdicts what of it is normal."
+            f"since {since}, and {cut:.0%} of what came since is flagged: a plant that is run otherwise and one that "
+            "is broken look alike then. People have to say by verdicts what of it is normal."
         )
-        return found(Outcome.HOLD, told)
-    return found(Outcome.RETRAIN, f" {times}: the data have changed for good.")
+        return found(Outcome.HOLD, told, new_normal=True)
+    return found(Outcome.RETRAIN, f"{times}: the data have changed for good.", new_normal=True)
 
 
 def _few_entities(night: Night) -> str:
@@ -263,6 +269,7 @@ def _burst(nights: Sequence[Night], rule: Retraining) -> Judgement | None:
                 ),
             ),
             run[0].batch,
+            new_normal=True,
         )
     said = any(n.true_flags > n.false_flags for n in run)
     if len(run) >= rule.lasting_batches and not said:

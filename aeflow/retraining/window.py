@@ -8,6 +8,11 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from aeflow.config import Split
+
+MOST_HELD_OUT = 0.6
+"""A change that is a few nights old is learnt from, and held against, by parts of these few nights."""
+
 
 @dataclass(frozen=True)
 class Window:
@@ -55,3 +60,20 @@ def stretches_of(batches: int, rows: float, window_points: int, *, least_windows
     """Into how many stretches the rows of an entity are cut, each to be shared out, so that a change on the way
     is in every part: one a batch, but none shorter than `least_windows` windows."""
     return max(1, min(batches, int(rows // (least_windows * window_points))))
+
+
+def shares_since(shares: Split, *, rows: int, since: int) -> Split:
+    """How the rows since a change are shared out: the parts that are held out get as many as they would have had of a
+    whole history, up to `MOST_HELD_OUT` of those since.
+
+    Args:
+        shares: as configured.
+        rows: of the history in all.
+        since: of those, since the change; at least 1.
+    """
+    held_out = shares.validation + shares.calibration + shares.test
+    larger = min(rows / since, MOST_HELD_OUT / held_out)
+    if larger <= 1:
+        return shares
+    part = {name: larger * getattr(shares, name) for name in ("validation", "calibration", "test")}
+    return shares.model_copy(update={**part, "train": 1 - sum(part.values())})

@@ -83,7 +83,10 @@ def test_what_is_flagged_is_never_learnt_from_and_what_people_call_normal_is(fol
     ended("new_variant_judged", folder)
 
     def judged(config):
-        return learnt_from(config, retrain_if_needed(config))
+        done = retrain_if_needed(config)
+        assert done.trained.live, done.trained.decision.reasons
+        assert "which the champion has not kept since night-1" in done.trained.decision.reasons[-1]
+        return learnt_from(config, done)
 
     flagged, known, aside = scenarios.work_in(folder / "digits-judged", judged)
     assert len(known & flagged) > 10

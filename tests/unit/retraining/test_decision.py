@@ -94,3 +94,12 @@ def test_a_recalibration_too_waits_for_a_person_where_the_config_says_so():
 
 def test_without_a_champion_one_is_trained():
     assert decide(QUIET, Circumstances(None)).outcome == Outcome.RETRAIN
+
+
+def test_what_is_normal_now_is_told_to_the_training_whatever_it_is_due_for():
+    moved = replace(DRIFT, new_normal=True)
+    assert decide(moved).new_normal_since == "2026-11-20"
+    assert decide(DRIFT).new_normal_since is None
+    by_hand = decide(replace(moved, outcome=Outcome.HOLD), wanted=Outcome.RETRAIN)
+    assert (by_hand.trigger, by_hand.since, by_hand.new_normal_since) == ("request", None, "2026-11-20")
+    assert decide(moved, replace(KNOWN, new_verdicts=9), on_drift=False, on_verdicts=9).new_normal_since

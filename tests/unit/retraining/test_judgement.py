@@ -33,6 +33,7 @@ def test_a_broad_lasting_change_is_a_retraining_and_names_its_beginning():
     found = judge(quiet(1), *(quiet(n, errors=RISEN, drift=with_channels(6)) for n in (2, 3, 4)))
     assert found.outcome == Outcome.RETRAIN
     assert found.since == "2026-11-02"
+    assert found.new_normal
     assert "6 of 8 channels moved" in found.reasons[0]
 
 
@@ -58,8 +59,19 @@ def test_what_is_mostly_flagged_is_not_learnt_before_people_have_spoken():
     nights = [quiet(n, errors=RISEN, drift=with_channels(6), flagged_items=950, flags=9) for n in (1, 2, 3)]
     found = judge(*nights)
     assert found.outcome == Outcome.HOLD
-    assert "say by verdicts" in found.reasons[0]
+    assert "say by verdicts what of it is normal" in found.reasons[0]
     assert judge(*(replace(n, false_flags=8) for n in nights)).outcome == Outcome.RETRAIN
+
+
+def test_confirmed_faults_in_a_change_of_all_are_not_learnt_as_its_new_normal():
+    nights = [quiet(n, errors=RISEN, drift=with_channels(6), flags=6) for n in (1, 2, 3)]
+    assert judge(*nights).new_normal
+    some = [replace(n, true_flags=1) for n in nights]
+    found = judge(*some)
+    assert (found.outcome, found.new_normal) == (Outcome.HOLD, False)
+    assert "confirmed faults" in found.reasons[0]
+    assert judge(*(replace(n, false_flags=2) for n in some)).outcome == Outcome.RETRAIN
+    assert judge(*nights[:2], some[2]).outcome == Outcome.RETRAIN
 
 
 def test_one_channel_in_a_step_that_leads_the_error_is_the_sensor():
@@ -153,5 +165,6 @@ def test_a_machine_or_two_that_changed_are_looked_at_and_not_learnt():
 def test_many_entities_that_stay_new_are_a_retraining():
     drift = still(entities=20, new_entities=5)
     assert judge(quiet(1, drift=drift)).outcome == Outcome.HOLD
-    assert judge(*(quiet(n, drift=drift) for n in (1, 2, 3))).outcome == Outcome.RETRAIN
+    lasting = judge(*(quiet(n, drift=drift) for n in (1, 2, 3)))
+    assert (lasting.outcome, lasting.new_normal) == (Outcome.RETRAIN, False)
     assert judge(quiet(1, drift=still(entities=20, new_entities=1))).outcome == Outcome.OK

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from aeflow.retraining.window import choose_window, stretches_of
+import pytest
+
+from aeflow.config import Split
+from aeflow.retraining.window import MOST_HELD_OUT, choose_window, shares_since, stretches_of
 
 HISTORY = [("01", 100), ("02", 100), ("03", 100)]
 NIGHTS = [("04", 100), ("05", 100)]
@@ -41,3 +44,14 @@ def test_stretches_are_one_a_batch_and_hold_thirty_windows():
     assert stretches_of(10, 10_000, 32) == 10
     assert stretches_of(10, 3_000, 32) == 3
     assert stretches_of(10, 100, 32) == 1
+
+
+def test_what_is_held_out_keeps_its_size_where_only_a_few_nights_are_shared_out():
+    configured = Split(train=0.6, validation=0.1, calibration=0.2, test=0.1)
+    assert shares_since(configured, rows=100, since=100) == configured
+    some = shares_since(configured, rows=100, since=80)
+    assert (some.validation, some.calibration, some.test) == pytest.approx((0.125, 0.25, 0.125))
+    few = shares_since(configured, rows=100, since=20)
+    assert (few.train, few.calibration) == pytest.approx((1 - MOST_HELD_OUT, MOST_HELD_OUT / 2))
+    much = Split(train=0.2, validation=0.1, calibration=0.4, test=0.3)
+    assert shares_since(much, rows=100, since=20) == much

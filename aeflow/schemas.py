@@ -264,7 +264,7 @@ STANDINGS = _schema(
 REASONS: dict[str, str] = {
     # rows, set aside
     "unreadable_file": "the file of a table cannot be read to its end: it counts as one row",
-    "missing_column": "the file lacks a column that the config names",
+    "missing_column": "the file lacks a column that the config names, or has none of single values",
     "malformed_row": "the line does not have the columns of the file",
     "bad_timestamp": "the time is missing or cannot be read",
     "mixed_time_zone": "the time has no offset while others in the file have one",

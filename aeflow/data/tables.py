@@ -104,6 +104,7 @@ def _read_parquet(
         with open_bytes(file.path) as opened:
             parquet = pq.ParquetFile(opened, buffer_size=_READ_BYTES, pre_buffer=False)
             own, lacking = _own_columns(file, parquet.schema_arrow.names, wanted, source.time_column)
+            own, lacking = _without_nested(parquet.schema_arrow, own, lacking, source.time_column)
             row, skipped = 0, None
             for group in range(parquet.num_row_groups):
                 rows_of_group = parquet.metadata.row_group(group).num_rows
@@ -169,6 +170,15 @@ def _own_columns(
         remedy = "Mend the file, or the names under source."
         raise SourceError("; ".join(lacking), where=str(file.path), remedy=remedy)
     return [name for name in wanted if columns.count(name) == 1], "; ".join(lacking)
+
+
+def _without_nested(
+    schema: pa.Schema, own: Sequence[str], lacking: str, time_column: str | None
+) -> tuple[list[str], str]:
+    """As `_own_columns` gives them, less columns of lists or structs: such a cell is no reading."""
+    nested = [name for name in own if pa.types.is_nested(schema.field(name).type) and name != time_column]
+    told = [f"expected one value a row, but {_listed(nested)} holds lists or structs"] if nested else []
+    return [name for name in own if name not in nested], "; ".join([*filter(None, [lacking]), *told])
 
 
 def _completed(cells: Cells, file: TableFile, wanted: Sequence[str], lacking: str) -> Cells:

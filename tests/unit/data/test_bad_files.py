@@ -281,3 +281,17 @@ def test_rights_that_come_or_go_mark_the_batch_of_a_folder(tmp_path, monkeypatch
     closed(monkeypatch, "y.csv")
     after = batch_marks(config, MarkCache())
     assert {name for name in after if after[name] != before[name]} == {"n2"}
+
+
+def test_rows_of_a_column_of_lists_are_set_aside_in_their_own_period(tmp_path):
+    folder = tmp_path / "data"
+    folder.mkdir()
+    for number, values in ((19, [1.0, 2.0]), (20, [[1.0], [2.0]])):
+        times = [f"2026-11-{number} {hour:02d}:00" for hour in range(2)]
+        pq.write_table(pa.table({"time": times, "a": values, "b": [1.0, 2.0]}), folder / f"{number}.parquet")
+    config = series_pipeline(tmp_path, format="parquet", batch=DAY)
+    assert survey_series(config) == (["2026-11-19", "2026-11-20"], {})
+    lost = take(config, tmp_path, "2026-11-20")
+    assert (lost.rows_in, lost.valid, lost.quarantined) == (2, 0, {"missing_column": 2})
+    assert "'a' holds lists or structs" in quarantine(lost)[0]["detail"]
+    assert take(config, tmp_path, "2026-11-19").valid == 2

@@ -79,17 +79,21 @@ class KernelRegression(ClosedForm):
 
     def encode(self, x: Tensor, observed: Tensor | None = None) -> Tensor:
         """What is expected of the items, `(N, F)`. Distances are over what was observed."""
-        centered = x.flatten(1) - self.mean
+        # Where data repeat with little noise, distances are small differences of large squares: in single
+        # precision their rounding, which hangs on how many items go together, would decide the weights.
+        exact = torch.float32 if x.device.type == "mps" else torch.float64  # MPS has no other
+        windows = self.windows.to(exact)
+        centered = (x.flatten(1) - self.mean).to(exact)
         if observed is None:
-            squares = self.windows.square().sum(dim=1)
+            squares = windows.square().sum(dim=1)
         else:
-            seen = observed.flatten(1).to(centered.dtype)
+            seen = observed.flatten(1).to(exact)
             centered = centered * seen
-            squares = seen @ self.windows.square().T
+            squares = seen @ windows.square().T
         # The item's own square is the same for all windows, and falls out of the weights.
-        far = squares - 2 * centered @ self.windows.T
-        nearness = (-far / (2 * self.width.square())).masked_fill(~self.kept, -torch.inf)
-        return self.mean + torch.softmax(nearness, dim=1) @ self.windows
+        far = squares - 2 * centered @ windows.T
+        nearness = (-far / (2 * self.width.to(exact).square())).masked_fill(~self.kept, -torch.inf)
+        return (self.mean + torch.softmax(nearness, dim=1) @ windows).to(x.dtype)
 
     def decode(self, code: Tensor) -> Tensor:
         """The code in the shape of an item."""

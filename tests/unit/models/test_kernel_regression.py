@@ -76,3 +76,18 @@ def test_too_few_windows_and_batches_that_run_out_are_refused():
         fitted(waves(1))
     with pytest.raises(InputError, match="more than once"):
         build(KernelRegression(), (30, 1)).fit_closed_form(iter([(waves(), None)]))
+
+
+@pytest.mark.parametrize("masked", [False, True])
+def test_of_a_cycle_with_little_noise_one_item_and_many_are_scored_alike(masked):
+    """In single precision the errors differed by up to a half."""
+    generator = torch.Generator().manual_seed(0)
+    cycle = ((torch.arange(3_000) % 48) // 3 / 5).unfold(0, 96, 1).unsqueeze(2)
+    network = fitted(cycle + 1e-3 * torch.randn(cycle.shape, generator=generator))
+    x = cycle[::9] + 1e-3 * torch.randn(cycle[::9].shape, generator=generator)
+    observed = torch.ones(x.shape, dtype=torch.bool)
+    observed[:, 5:9] = not masked
+    x = x * observed
+    mask = observed if masked else None
+    alone = [errors(network, x[i : i + 1], None if mask is None else mask[i : i + 1]) for i in range(len(x))]
+    torch.testing.assert_close(torch.cat(alone), errors(network, x, mask), rtol=1e-5, atol=0)

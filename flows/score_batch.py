@@ -81,8 +81,8 @@ class ScoredBatch:
         """What happened, for a person."""
         facts = self.facts
         return (
-            f"{self.pipeline}, batch {self.batch}: {facts.scored} scored, {facts.not_scorable} not scorable, "
-            f"{facts.quarantined} set aside, {facts.flags} flagged by detector {facts.detector_version}."
+            f"{self.pipeline}, batch {self.batch}: {facts.scored or 0:,} scored, {facts.not_scorable or 0:,} not scorable, "
+            f"{facts.quarantined or 0:,} set aside, {facts.flags or 0:,} flagged by detector {facts.detector_version}."
         )
 
     def to_json(self) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from aeflow.cli.arguments import ConfigArgument, JsonOption, open_pipeline
-from aeflow.wording import counted
+from aeflow.wording import about, counted
 
 if TYPE_CHECKING:
     from flows.recalibrate_detector import Recalibrated
@@ -229,7 +229,7 @@ def _print_training(done: TrainedDetector) -> None:
         f"(set aside: {in_words(done.quarantined)})"
     )
     how = counted(done.epochs, "epoch") if done.epochs else "one go"
-    print(f"  in {how} on {done.device}, {done.items_per_second:,.0f} items a second.")
+    print(f"  in {how} on {done.device}, {about(done.items_per_second)} items a second.")
     for reason in done.decision.reasons:
         print(f"  {reason}")
     if done.note:

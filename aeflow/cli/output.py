@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import sys
 from typing import TYPE_CHECKING, Any
+from zoneinfo import ZoneInfo
 
 from aeflow.wording import about, counted, moment
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+    from datetime import datetime
     from pathlib import Path
 
     from aeflow.evaluation import PromiseCheck
@@ -87,9 +89,7 @@ def _print_flags(summary: Summary, zone: str) -> None:
             {
                 "severity": f"{flag.severity:.0f}",
                 "what": flag.item or flag.entity,
-                f"when ({zone})": f"{moment(flag.start, zone)} to {moment(flag.end, zone)}"
-                if flag.start and flag.end
-                else "",
+                f"when ({zone})": _span(flag.start, flag.end, zone),
                 "channels": ", ".join(flag.channels),
                 "flag": flag.flag_id,
             }
@@ -105,6 +105,14 @@ def _print_flags(summary: Summary, zone: str) -> None:
         for aside in summary.suppressed_flags:
             when = f" {moment(aside.start, zone)}" if aside.start else ""
             print(f"    {aside.flag_id} {aside.item or aside.entity}{when}: {aside.reason}")
+
+
+def _span(start: datetime | None, end: datetime | None, zone: str) -> str:
+    if start is None or end is None:
+        return ""
+    first, last = (time.astimezone(ZoneInfo(zone)) for time in (start, end))
+    same_day = first.date() == last.date()
+    return f"{first:%Y-%m-%d %H:%M:%S} to {last:{'%H:%M:%S' if same_day else '%Y-%m-%d %H:%M:%S'}}"
 
 
 def _sparkline(counts: Sequence[int]) -> str:

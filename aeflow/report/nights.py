@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 NIGHTS_FILE = "index.html"
 SHOWN_NIGHTS = 30
 _TOP, _BOTTOM = 14, 170
-_NAMED = 8
+_NAMED, _LETTERS = 8, 11
 
 
 @dataclass(frozen=True)
@@ -107,12 +107,17 @@ def flags_by_night(nights: Sequence[Summary]) -> str:
             half = width // 2 + 4
             parts.append(f'<path class="cut" d="M{middle - half} {y(expected)}h{2 * half}"/>')
         if number % every == 0:
-            parts.append(tick(middle, _BOTTOM + 24, night.batch[-10:], "middle"))
+            parts.append(tick(middle, _BOTTOM + 24, _short(night.batch), "middle"))
     parts.append(f'<path class="ax" d="M{LEFT} {_BOTTOM}H{RIGHT}"/>')
     label = f"Flags of {counted(len(nights), 'night')}: " + "; ".join(
         f"{night.batch} {night.flags}" for night in nights
     )
     return svg("plot nights", _BOTTOM + 34, label, parts)
+
+
+def _short(batch: str) -> str:
+    """As much of the end of an id as there is room for."""
+    return batch if len(batch) <= _LETTERS else f"…{batch[1 - _LETTERS :]}"
 
 
 def _expected(night: Summary) -> float | None:

@@ -42,7 +42,7 @@ class Reviewed:
 
     @property
     def precision(self) -> str:
-        """The share of true ones with its 95 % interval (Wilson), in words; empty where nothing is decided."""
+        """The share of true ones with its 95 % interval (Wilson), in figures; empty where nothing is decided."""
         decided = self.true + self.false
         if not decided:
             return ""
@@ -120,6 +120,6 @@ def _said(total: Reviewed, nights: int) -> str:
         return f"None of the flags of {counted(nights, 'night')} has been called true or false yet."
     were = "was" if total.true == 1 else "were"
     return (
-        f"Of {counted(decided, 'flag')} of {counted(nights, 'night')} that people decided {total.true:,} {were} true: "
-        f"{total.precision}."
+        f"People decided {counted(decided, 'flag')} of {counted(nights, 'night')}: {total.true:,} {were} true, a precision of "
+        f"{total.precision}, with its 95 % interval in brackets."
     )

@@ -134,7 +134,7 @@ class Browser:
     def picture_of(self, path, first, last=None, *, margin=10):
         """Write a PNG of the page from the element that one selector finds to that of another; None: of the one."""
         edges = """
-          const [a, b] = arguments.map((css) => document.querySelector(css).getBoundingClientRect());
+          const [a, b] = [...arguments].map((css) => document.querySelector(css).getBoundingClientRect());
           return [Math.min(a.left, b.left) + scrollX, a.top + scrollY, Math.max(a.right, b.right) + scrollX, b.bottom + scrollY];
         """
         left, top, right, bottom = self.script(edges, first, last or first)

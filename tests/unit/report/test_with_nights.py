@@ -90,7 +90,7 @@ def test_precision_is_that_of_the_query_on_the_trend(store, page):
             f"{share:.0f} % ({low:.0f} to {high:.0f} %)" if row["confirmed"] + row["refuted"] else ""
         )
     assert decided > 10
-    assert f"Of {decided} flags of 30 nights that people decided" in page
+    assert f"People decided {decided} flags of 30 nights" in page
 
 
 def test_where_nobody_decided_anything_it_says_so(store, tmp_path):

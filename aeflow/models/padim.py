@@ -1,8 +1,9 @@
 """Patch distribution modelling: at each place of an image, how far what a frozen encoder sees lies from what
 it saw there in normal images, by their mean and covariance.
 
-Nothing is trained. Several maps are made, of images of several sizes and features of several scales, each by
-itself; features are averaged over neighbouring places first, so that a place knows its neighbourhood.
+Nothing is trained: the encoder has the weights of ImageNet, or is wavelet scattering, which has none. Several maps
+are made, of images of several sizes and features of several scales, each by itself; features are averaged over
+neighbouring places first, so that a place knows its neighbourhood.
 Defard, Setkov, Loesch and Audigier, "PaDiM: a patch distribution modeling framework for anomaly detection
 and localization", 2021; here with all channels of a scale in place of a random choice from all.
 
@@ -28,6 +29,7 @@ from torch.nn import functional
 from aeflow.exceptions import InputError
 from aeflow.models.autoencoder import ClosedForm, Comparison, Stage
 from aeflow.models.efficientnet_lite import EfficientNetLite0, feature_sizes
+from aeflow.models.scattering import Scattering
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -75,7 +77,12 @@ class Padim(ClosedForm):
             for zoom in dict.fromkeys(one.zoom for one in self._maps)
         }
         self._sizes = {zoom: (_zoomed(height, zoom), _zoomed(width, zoom)) for zoom in self._scales}
-        self.encoder = EfficientNetLite0(self.item_shape, max(self._scales.values()))
+        scales = max(self._scales.values())
+        self.encoder: EfficientNetLite0 | Scattering
+        if config.encoder == "scattering":
+            self.encoder = Scattering(self.item_shape, scales)
+        else:
+            self.encoder = EfficientNetLite0(self.item_shape, scales)
         self._relative, places = [], []
         for one in self._maps:
             features = self.encoder.channels[one.scale - 1]
@@ -98,7 +105,7 @@ class Padim(ClosedForm):
 
     def stages(self) -> Iterable[Stage]:
         """None; but the weights of the encoder have to be there."""
-        self.encoder.load_pretrained()
+        self._load_encoder()
         return ()
 
     def fit_closed_form(self, batches: Iterable[tuple[Tensor, Tensor | None]]) -> None:
@@ -108,7 +115,7 @@ class Padim(ClosedForm):
         Raises:
             InputError: fewer than two images, or the encoder's weights are not installed.
         """
-        self.encoder.load_pretrained()
+        self._load_encoder()
         together = _Moments()
         for place in self._places():
             place.begin()
@@ -156,6 +163,11 @@ class Padim(ClosedForm):
         mean = (whole / len(self._maps)).exp()
         error_map = functional.interpolate(mean, size=size, mode="bilinear", align_corners=False) / bands
         return Comparison(self.decode(self._code(seen)), error_map.expand(-1, bands, -1, -1))
+
+    def _load_encoder(self) -> None:
+        """Scattering has nothing to load."""
+        if isinstance(self.encoder, EfficientNetLite0):
+            self.encoder.load_pretrained()
 
     def _places(self) -> Sequence[Places]:
         return cast("Sequence[Places]", self.places)

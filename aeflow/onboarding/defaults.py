@@ -4,9 +4,6 @@ None of it looks at labels. Where the data leave a choice open, the reason says 
 comment in the YAML, at the key that it concerns.
 
 Which model looks at what, and what goes with it, is chosen in `config.image_defaults` and `config.series_defaults`.
-
-Code of an autoencoder: the family's own size, but at most an eighth of the numbers of an item. One that
-has room for the whole item copies whatever it is shown, and finds nothing.
 """
 
 from __future__ import annotations
@@ -108,8 +105,7 @@ def looks_normal(folder: str) -> bool:
 
 def _for_images(profile: ImageProfile, name: str, relative: Callable[[Path], str]) -> Proposal:
     reasons: dict[str, str] = {}
-    bands = 1 if profile.grey else 3
-    choice = choose_image_model(profile.median_px, bands=bands)
+    choice = choose_image_model(profile.median_px)
     reasons["prepare.height_px"] = (
         f"The images are {_px(profile.smallest_px)} to {_px(profile.largest_px)}, median "
         f"{_px(profile.median_px)} (width x height)."
@@ -148,6 +144,7 @@ def _for_images(profile: ImageProfile, name: str, relative: Callable[[Path], str
         ),
         model=choice.model,
         training=Training(batch_size=batch_size),
+        scoring=choice.scoring,
         calibration=Calibration(false_flags_per_batch=1, items_per_batch=items),
         compute=Compute(),
         report=Report(),

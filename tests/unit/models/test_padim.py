@@ -143,3 +143,41 @@ def test_a_relative_map_does_not_see_the_light():
         normal, other = (network.compare(one, None, "mse").error.mean() for one in (x, dimmed))
         risen.append(other / normal)
     assert risen[1] < 0.7 * risen[0]
+
+
+def test_without_any_weights_scattering_finds_a_foreign_patch_where_it_is():
+    maps = (PatchMap(scale=1), PatchMap(scale=1, relative=True))
+    network = fit(stripes(40), encoder="scattering", maps=maps, neighbourhood=3)
+    x = torch.from_numpy(stripes(2, seed=1))
+    spoiled = x.clone()
+    spoiled[:, :, 32:48, 8:24] = x[:, :, 32:48, 8:24].mean(dim=3, keepdim=True)
+    normal, foreign = (network.compare(one, None, "mse").error for one in (x, spoiled))
+    assert (foreign.amax(dim=(1, 2, 3)) > 1.5 * normal.amax(dim=(1, 2, 3))).all()
+    for error in foreign[:, 0]:
+        row, column = divmod(int(error.argmax()), 64)
+        assert 28 <= row <= 52
+        assert 4 <= column <= 28
+
+
+def test_scattering_is_built_again_with_nothing_but_what_was_measured():
+    options = {"encoder": "scattering", "maps": (PatchMap(scale=2),)}
+    network = fit(stripes(12), **options)
+    assert not [name for name in network.state_dict() if name.startswith("encoder.")]
+    again = build(PadimConfig(**options), (1, 64, 64))
+    again.load_state_dict(network.state_dict())
+    x = torch.from_numpy(stripes(3, seed=2))
+    assert torch.equal(again.eval().compare(x, None, "mse").error, network.compare(x, None, "mse").error)
+
+
+def test_with_scattering_colours_and_small_images_are_seen_alike_alone_and_together():
+    images = np.random.default_rng(0).random((30, 3, 11, 8)).astype(np.float32)
+    network = fit(
+        images, encoder="scattering", maps=(PatchMap(zoom=2, scale=1), PatchMap(scale=1, relative=True))
+    )
+    x = torch.from_numpy(images[:4])
+    together = network.compare(x, None, "mse").error
+    assert together.shape == x.shape
+    torch.testing.assert_close(
+        network.compare(x[[2]], None, "mse").error, together[[2]], rtol=1e-5, atol=1e-6
+    )
+    assert torch.equal(network.decode(network.encode(x)), network(x).items)

@@ -2,12 +2,17 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
-from aeflow.config import load_config
+from aeflow.config import Training, load_config
+from aeflow.config.image_defaults import choose_image_model
 from aeflow.data.image_files import history_images, list_image_batches
 from aeflow.exceptions import ConfigError, SourceError
+from aeflow.models.catalog import build
 from aeflow.onboarding import profile_images, write_config
+from aeflow.training.items import ImageItems
+from aeflow.training.loop import fit_network
 
 
 def save(path, *, size=(40, 24), mode="L", value=120):
@@ -142,13 +147,6 @@ def test_a_name_that_cannot_name_a_folder_is_refused(tmp_path, name):
         write_config(profile, name, tmp_path / "configs")
 
 
-def test_small_images_keep_their_size_and_get_a_small_code(tmp_path, without_weights):
-    save(tmp_path / "tiny" / "a.png", size=(8, 8))
-    config = load_config(write_config(profile_images(tmp_path / "tiny"), "tiny", tmp_path / "configs"))
-    assert (config.prepare.height_px, config.prepare.width_px) == (8, 8)
-    assert config.model.code_size == 8
-
-
 def prepared(tmp_path, name, size):
     save(tmp_path / name / "a.png", size=size)
     return load_config(write_config(profile_images(tmp_path / name), name, tmp_path / "configs"))
@@ -172,10 +170,18 @@ def test_with_the_weights_large_images_are_seen_in_three_sizes(tmp_path, with_we
         assert seen == ([28, 56, 84] if side == 8 else [32, 64, 96])
 
 
+def test_without_the_weights_large_images_are_seen_small_and_small_ones_large(tmp_path, without_weights):
+    for side, (kept, seen) in {300: (128, 128), 64: (64, 128), 28: (32, 64), 8: (8, 56)}.items():
+        config = prepared(tmp_path, f"parts-{side}", (side, side))
+        assert (config.model.family, config.model.encoder) == ("padim", "scattering")
+        assert (config.prepare.height_px, config.prepare.width_px) == (kept, kept)
+        assert max(round(kept * one.zoom) for one in config.model.maps) == seen
+        assert config.scoring.spread == ("pixel" if side == 300 else "band")
+
+
 def test_without_the_weights_the_file_says_what_finds_more(tmp_path, without_weights):
     save(tmp_path / "parts" / "a.png", size=(64, 64))
     path = write_config(profile_images(tmp_path / "parts"), "parts", tmp_path / "configs")
-    assert load_config(path).model.family == "conv2d"
     assert "aeflow[pretrained]" in path.read_text()
 
 
@@ -185,3 +191,12 @@ def test_names_with_signs_of_globs_are_no_globs(tmp_path):
             save(tmp_path / "in" / folder / f"{number}.png", value=100 + number)
     config = load_config(write_config(profile_images(tmp_path / "in"), "parts", tmp_path / "configs"))
     assert [ref.item for ref in history_images(config)] == [f"good [old]/{number}.png" for number in range(3)]
+
+
+def test_what_is_chosen_without_the_weights_needs_none(without_weights):
+    choice = choose_image_model((64, 48))
+    x = torch.rand(12, 3, choice.height_px, choice.width_px, generator=torch.Generator().manual_seed(0))
+    network = build(choice.model, tuple(x.shape[1:]))
+    items = ImageItems(x.numpy())
+    fit_network(network, items, items, training=Training(), seed=0, device=torch.device("cpu"))
+    assert torch.isfinite(network.eval().compare(x, None, "mse").error).all()

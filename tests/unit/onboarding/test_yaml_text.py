@@ -7,7 +7,6 @@ import yaml
 from pydantic import BaseModel
 
 from aeflow.config import dump_json, load_config
-from aeflow.config.image_defaults import choose_code_size
 from aeflow.onboarding.defaults import looks_normal
 from aeflow.onboarding.yaml_text import as_yaml
 
@@ -46,13 +45,6 @@ def test_every_reason_stands_above_its_key():
     at = next(i for i, line in enumerate(lines) if line.startswith("  window_points"))
     assert lines[at - 1] == "  # > because"
     assert max(map(len, lines)) <= 110
-
-
-@pytest.mark.parametrize(
-    ("numbers", "usual", "size"), [(64, 64, 8), (16_384, 64, 64), (24, 16, 3), (8, 16, 2)]
-)
-def test_a_code_is_never_as_large_as_the_item(numbers, usual, size):
-    assert choose_code_size(numbers, usual) == size
 
 
 @pytest.mark.parametrize(

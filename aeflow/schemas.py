@@ -206,6 +206,21 @@ RESTORED_SERIES = _schema(
     ],
 )
 
+COMPARED = _schema(
+    "compared",
+    [
+        ("detector", pa.string()),  # its version and family, linear baseline, isolation forest
+        ("batch", pa.string()),  # its id
+        ("entity", pa.string()),  # "" for images, and where there is one series
+        ("timestamp", TIME),  # series: of the row, as it came
+        ("item", pa.string()),  # images: path below the source's root
+        ("label", pa.bool_()),  # abnormal, as labelled
+        ("score", pa.float32()),  # higher is more abnormal; null where not scorable
+        ("p_value", pa.float64()),  # how often normal data score at least as high
+        ("flag", pa.bool_()),  # series: of an event
+    ],
+)
+
 BATCHES = _schema(
     "batches",
     [

@@ -32,9 +32,11 @@ class Run:
     env: Mapping[str, str]
     training_seconds: float
 
-    def evaluate(self, labels: Path) -> dict[str, dict[str, Any]]:
-        """What `aeflow evaluate --json` says: "detector", "baseline", "forest" and "everything" -> evaluation."""
+    def evaluate(self, labels: Path, *, scores: Path | None = None) -> dict[str, dict[str, Any]]:
+        """What `aeflow evaluate --json` says: "detector", "baseline", "forest" and "everything" -> evaluation; what was
+        compared is written to `scores`."""
         command = [_AEFLOW, "evaluate", str(self.config), "--labels", str(labels), "--version", "1", "--json"]
+        command += [] if scores is None else ["--scores", str(scores)]
         done = subprocess.run(command, env=dict(self.env), capture_output=True, text=True, check=False)
         if done.returncode:
             msg = f"{' '.join(command)} ended with {done.returncode}:\n{done.stderr[-2000:]}"

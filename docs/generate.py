@@ -114,7 +114,8 @@ def reports_page() -> str:
         "## Other files",
         "",
         "`embeddings.parquet` is written by `aeflow embed` into `<home>/embeddings/<pipeline>/batch=<id>/`, `restored.parquet` by",
-        "`aeflow restore` into `<home>/restored/<pipeline>/batch=<id>/`.",
+        "`aeflow restore` into `<home>/restored/<pipeline>/batch=<id>/`. `aeflow evaluate --scores FILE` writes what it compared, item by item,",
+        "for figures and plots of one's own.",
         "",
     ]
     tables = {
@@ -127,6 +128,7 @@ def reports_page() -> str:
         "embeddings.parquet of series": (schemas.SERIES_EMBEDDINGS, "SERIES_EMBEDDINGS"),
         "restored.parquet of images": (schemas.RESTORED_IMAGES, "RESTORED_IMAGES"),
         "restored.parquet of series": (schemas.RESTORED_SERIES, "RESTORED_SERIES"),
+        "aeflow evaluate --scores": (schemas.COMPARED, "COMPARED"),
         "batches (aeflow sql)": (schemas.BATCHES, "BATCHES"),
         "verdicts (aeflow sql)": (schemas.VERDICTS, "VERDICTS"),
         "standings (aeflow sql)": (schemas.STANDINGS, "STANDINGS"),

@@ -29,11 +29,13 @@ from aeflow.scoring.series import score_rows
 from aeflow.settings import home_for
 from aeflow.store.paths import Paths
 from aeflow.training.devices import choose_device
+from flows.compared_items import compared_items, write_compared
 from flows.score_batch import fetch_detector
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    import pyarrow as pa
     import torch
     from numpy.typing import NDArray
 
@@ -69,14 +71,21 @@ class Comparison:
 
 
 def evaluate_detector(
-    config: Path, labels: Path, *, version: int | None = None, classes: Path | None = None
+    config: Path,
+    labels: Path,
+    *,
+    version: int | None = None,
+    classes: Path | None = None,
+    scores: Path | None = None,
 ) -> Comparison:
     """Compare the champion (or a version) with the labels in a CSV or Parquet file. With a file of `classes`
-    also tell how well a linear classifier reads them from the codes.
+    also tell how well a linear classifier reads them from the codes; with one for `scores` write what was
+    compared there, item by item (`schemas.COMPARED`).
 
     Raises:
         SourceError: the labels cannot be read, or no labelled item is in the source.
         DetectorError: there is no such detector, or it does not fit the pipeline.
+        StorageError: `scores` cannot be written.
     """
     pipeline = load_config(config)
     paths = Paths(home_for(config), pipeline.name)
@@ -97,17 +106,22 @@ def evaluate_detector(
     }
     device = choose_device(pipeline.compute.device)
     compared, unknown = [], 0
+    items: dict[str, list[pa.Table]] = {}
     try:
         for name, one in rows.items():
             examination = Examination(one, pipeline, normal, named, device)
             found = _score_labelled(one, pipeline, truth, work, examination)
             unknown = len(_named(truth) - found.known)
+            items[name] = found.items
             compared.append(with_figures(_evaluation(name, found, one), examination.figures()))
         if forest is not None:  # it has neither a network to examine nor error maps
             found = _score_labelled(forest, pipeline, replace(truth, masks={}), work, None)
             compared.append(_evaluation("isolation forest", found, forest))
+            items["isolation forest"] = found.items
     finally:
         shutil.rmtree(work, ignore_errors=True)
+    if scores is not None:
+        write_compared(scores, items)
     return Comparison(pipeline.name, ref.version, (*compared, flag_everything(compared[0])), unknown)
 
 
@@ -120,6 +134,8 @@ class _Found:
     left_out: int = 0
     known: set[tuple[str, object]] = field(default_factory=set)
     """Of `_named`, those that are in a batch."""
+    items: list[pa.Table] = field(default_factory=list)
+    """Of each batch, what was compared."""
 
 
 def _named(truth: Labels) -> set[tuple[str, object]]:
@@ -211,7 +227,7 @@ def _add_series(
     wanted = {truth.keys[i]: bool(truth.label[i]) for i in mine}
     seen = detector.fitted_on.until_us
     batch = staged.batch if truth.batches is not None else ""
-    rows, labels = [], []
+    rows, labels, keys = [], [], []
     for row, key in enumerate(zip(names, time.tolist(), strict=True)):
         label = wanted.get(key)
         if label is None:
@@ -222,10 +238,13 @@ def _add_series(
             continue
         rows.append(row)
         labels.append(label)
+        keys.append(key)
     at, abnormal = np.array(rows, dtype=np.int64), np.array(labels, dtype=bool)
     decided = scorable[at]
     kept = at[decided]
     found.undecided.append(abnormal[~decided])
+    of_rows = np.where(decided, score[at], np.nan)
+    found.items.append(compared_items(staged.batch, keys, abnormal, of_rows, p_value[at], event[at] >= 0))
     offset = sum(len(np.unique(s.entity)) for s in found.scores if s.entity is not None)
     found.scores.append(
         LabelledScores(abnormal[decided], score[kept], event[kept] >= 0, entity[kept] + offset, slot[kept])
@@ -245,6 +264,7 @@ def _add_images(
     fitted = detector.fitted_on
     batch = staged.batch if truth.batches is not None else ""
     label, score, p_value, every_p, maps, masks = [], [], [], [], [], []
+    keys: list[str] = []
     for chunk in score_items(detector, config, staged, device=device, with_maps=bool(truth.masks)):
         every_p += chunk.p_value.tolist()
         for row, image in enumerate(chunk.items):
@@ -254,6 +274,7 @@ def _add_images(
             if fitted.knows(image.sha256, image.group):
                 found.left_out += 1
                 continue
+            keys.append(image.item)
             label.append(wanted[image.item])
             score.append(chunk.score[row])
             p_value.append(chunk.p_value[row])
@@ -262,9 +283,9 @@ def _add_images(
                 masks.append(_mask_of(truth, image))
     cut = detector.calibration.cut(np.array(every_p), n_tested=len(every_p))
     flag = np.array(p_value) <= cut
-    found.scores.append(
-        LabelledScores(np.array(label, bool), np.array(score, np.float32), flag, error_maps=maps, masks=masks)
-    )
+    abnormal, of_images = np.array(label, bool), np.array(score, np.float32)
+    found.items.append(compared_items(staged.batch, keys, abnormal, of_images, np.array(p_value), flag))
+    found.scores.append(LabelledScores(abnormal, of_images, flag, error_maps=maps, masks=masks))
 
 
 def _mask_of(truth: Labels, image: StagedImage) -> NDArray[np.bool_]:

@@ -55,13 +55,21 @@ def evaluate(
         Path | None,
         typer.Option("--classes", metavar="FILE", help="CSV or Parquet: item or timestamp, and class."),
     ] = None,
+    scores: Annotated[
+        Path | None,
+        typer.Option(
+            "--scores", metavar="FILE", help="Write label, score and flag of every compared item, as Parquet."
+        ),
+    ] = None,
     json: JsonOption = False,
 ) -> None:
     """Measure a detector against labels, beside the linear baseline and flag-everything."""
     from aeflow.cli.output import print_evaluation, print_json
     from flows.evaluate_detector import evaluate_detector
 
-    evaluation = evaluate_detector(open_pipeline(config), labels, version=version, classes=classes)
+    evaluation = evaluate_detector(
+        open_pipeline(config), labels, version=version, classes=classes, scores=scores
+    )
     if json:
         print_json(evaluation.to_json())
     else:

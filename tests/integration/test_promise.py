@@ -5,6 +5,14 @@ from __future__ import annotations
 import csv
 import json
 
+import numpy as np
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+import pytest
+
+from aeflow import schemas
+from aeflow.numerics.metrics import auroc
+
 BATCH = "2022-W17"
 
 
@@ -70,8 +78,18 @@ def test_an_evaluation_stands_beside_three_baselines_and_the_promise(space):
     assert 0.5 < forest["metrics"]["auroc"] <= 1
     assert "psnr" not in forest["metrics"]
     assert forest["promise"]["normal_items"] == 32
-    said = space.ok("evaluate", "digits", "--labels", str(labels))
+    kept = space.folder / "compared.parquet"
+    said = space.ok("evaluate", "digits", "--labels", str(labels), "--scores", str(kept))
     assert "0 undecided (0 of them abnormal)" in said
     assert "isolation forest: " in said
     assert "among 32 normal items; expected 0.8 (0 to" in said
     assert "by chance): promise kept." in said
+    compared = pq.read_table(kept)
+    assert compared.schema.names == schemas.COMPARED.names
+    rows = compared.filter(pc.equal(compared["detector"], "detector 1 (pca)")).to_pylist()
+    assert len(rows) == 40
+    assert sum(row["label"] for row in rows) == 8
+    assert auroc(
+        np.array([row["label"] for row in rows]), np.array([row["score"] for row in rows])
+    ) == pytest.approx(found[0]["metrics"]["auroc"])
+    assert all(row["item"].startswith("tonight/7") for row in rows if row["label"])

@@ -3,11 +3,13 @@ from __future__ import annotations
 import csv
 import json
 
+import pandas as pd
 import pytest
 
 from benchmarks.cells import Cell, Found
 from benchmarks.detection import PARTS, summarise
 from benchmarks.goals import Goal, judged
+from benchmarks.nab_score import nab_figures
 from benchmarks.pipelines import labels_where, shipped
 
 
@@ -59,3 +61,27 @@ def test_labels_are_kept_where_a_column_is_wanted(tmp_path):
     path = labels_where(tmp_path / "all.csv", "entity", "a".__eq__, tmp_path / "some.csv")
     with path.open(encoding="utf-8", newline="") as file:
         assert [row["label"] for row in csv.DictReader(file)] == ["1", "0"]
+
+
+def test_the_nab_score_of_a_half_is_by_the_threshold_of_the_other(tmp_path):
+    times = [f"2026-01-01 00:0{minute}:00" for minute in range(6)]
+    labels, scores = {}, {}
+    for part, of_window in (("chosen on", 5.0), ("rest", 3.0)):
+        labels[part] = tmp_path / f"{part}.csv"
+        rows = [f"{time},m,{int(minute in (3, 4))}" for minute, time in enumerate(times)]
+        labels[part].write_text("\n".join(["timestamp,entity,label", *rows]) + "\n", encoding="utf-8")
+        scores[part] = tmp_path / f"{part}.parquet"
+        found = [1.0, 1.0, 1.0, of_window, of_window, None]
+        table = {
+            "detector": ["detector 1 (pca)"] * 6 + ["linear baseline"] * 6,
+            "entity": ["m"] * 12,
+            "timestamp": pd.to_datetime(times * 2, utc=True),
+            "score": found + [0.0] * 6,
+        }
+        pd.DataFrame(table).to_parquet(scores[part])
+    figures = nab_figures(labels, scores, rest_rows=2)
+    assert figures["chosen on: detector: nab_score"] == pytest.approx(100)
+    # The threshold of 5 flags nothing there.
+    assert figures["rest: detector: nab_score"] == 0
+    # Where all score alike flagging everything is best, and the same for both.
+    assert figures["rest: baseline: nab_score"] == figures["chosen on: baseline: nab_score"] > 0

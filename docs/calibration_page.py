@@ -55,6 +55,10 @@ variance of the numbers of events over their mean) and off the events' own desig
 Where the calibration is too short for the promise, `peaks_over_threshold` extrapolates and the interval says how far that can be
 trusted; the other rules take the lowest cut they have, and `note` says what can be promised.
 
+What people found is never written into a report; `aeflow report` reads it beside the promise: how many of the night's flags are called
+true and false, and over the last nights how many false ones a night came, at least, where how many were promised. `aeflow sql CONFIG trend`
+has both as columns.
+
 With labels, `aeflow evaluate` holds the promise against the false flags that really came, for the detector and for each baseline.
 
 ## When it is not kept
@@ -70,6 +74,11 @@ no order, and of one batch always comes out the same.
   headline of the report, in `summary.json`, and in what `aeflow score` and `aeflow report` print, with the figures.
 - **Promise in doubt: recalibrate soon.** They have moved, and no more is flagged than by chance: so far nothing was flooded.
 - Scores that moved down break no promise, and are not told.
+- **Nothing could be flagged.** With a false-discovery rate, where no flag came, more than a tenth of the batch would have to be as odd as
+  its highest score, and chance does not explain that none is rarer: the calibration scored higher than the batch, mostly since its part
+  of the history was not normal. The report says so in place of "nothing looks abnormal" (`promise.blunt_in_words`). What a training can
+  foresee of it stands in its `note`: from which score on something is flagged where 1 % of a batch is abnormal, if that lies
+  beyond every calibration score or far from what these usually are.
 
 What it cannot tell apart: data that moved, and a batch of which more than a tenth is really abnormal. Both are said. What it does not
 see: a change of the tail alone, with the bulk where it was; then the number of flags beside `flags_by_chance` is all there is."""

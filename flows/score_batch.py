@@ -404,6 +404,7 @@ def build_report(
             scores.exchangeability,
             scores.false_flags_range,
             beyond_chance=scores.beyond_chance,
+            flags=scores.flags + scores.suppressed,
             moved_cut=moved_cut,
         ),
         start=staged.start,

@@ -19,6 +19,8 @@ from aeflow.config import BASELINE, ImageSource, TableSource, load_config
 from aeflow.data.take_in import history_batches, take_in_training
 from aeflow.detector.fitting import Fitted, TrainingData, fit, prepare
 from aeflow.detector.forest import FOREST_FOLDER, ForestDetector, fit_forest, save_forest
+from aeflow.detector.series_fitting import SeriesHistory
+from aeflow.detector.trending import trend_note
 from aeflow.report.model_card import model_card
 from aeflow.report.training_figures import training_figures
 from aeflow.review.learning import left_out_of_training
@@ -117,7 +119,10 @@ def train_detector(
             baseline.detector,
             broken_since=new_normal_since,
         )
-        version = register(pipeline, paths, staged, batches, challenger, baselines, contest, resumed=resumed)
+        trends = trend_note(pipeline, data.history) if isinstance(data.history, SeriesHistory) else ""
+        version = register(
+            pipeline, paths, staged, batches, challenger, baselines, contest, trends=trends, resumed=resumed
+        )
         live = contest.decision.promote and go_live
         if live:
             crown(paths, version)
@@ -135,7 +140,7 @@ def train_detector(
         epochs=len(challenger.training.history),
         items_per_second=challenger.training.samples_per_second,
         device=str(challenger.training.device),
-        note=" ".join([*notes, challenger.detector.calibration.note]).strip(),
+        note=" ".join(filter(None, [*notes, challenger.detector.calibration.note, trends])),
         unreadable=staged.unreadable,
     )
     show_summary(f"train-{pipeline.name}", "\n\n".join([f"Version {version}", contest.page]))
@@ -202,6 +207,7 @@ def register(
     baselines: Baselines,
     contest: Contest,
     *,
+    trends: str,
     resumed: bool,
 ) -> int:
     """The detector, with what it is measured against, as the next version: challenger. Where a
@@ -229,7 +235,7 @@ def register(
             rows=staged.valid,
             source=_place_of(config.source),
         ),
-        model_card=model_card(staged, batches, challenger, measured, baseline, decision),
+        model_card=model_card(staged, batches, challenger, measured, baseline, decision, trends=trends),
         params={
             "family": config.model.family,
             "seed": config.seed,

@@ -140,18 +140,21 @@ def report(
     from aeflow.cli.output import print_json, print_report
     from aeflow.config import load_config
     from aeflow.report.nights import last_nights
+    from aeflow.report.realised import realised
     from aeflow.report.summary import read_summary
 
     path = open_pipeline(config)
     folder = _report_folder(path, batch)
-    summary = read_summary(folder)
+    summary, paths = read_summary(folder), paths_of(path)
     written = _write_page(path, summary.batch, page) if show or page is not None else None
+    nights = last_nights(paths)
+    found = realised(paths, [summary, *nights])
     if json:
-        placed = {"folder": str(folder)} | ({} if written is None else {"page": str(written)})
+        placed = {"folder": str(folder), "reviewed": found[summary.batch].to_json()}
+        placed |= {} if written is None else {"page": str(written)}
         print_json(summary.model_dump(mode="json") | placed)
     else:
-        zone = load_config(path).batch.time_zone
-        print_report(summary, folder, last_nights(paths_of(path)), zone=zone)
+        print_report(summary, folder, nights, found, zone=load_config(path).batch.time_zone)
         if page is not None:
             print(f"  To send: {page}")
     if show and written is not None:
@@ -315,6 +318,6 @@ def _print_attempt(attempt: Attempt) -> None:
     done = attempt.scored
     if done is not None:
         print(done.sentence())
-        if done.promise.moved_in_words:
-            print(f"  {done.promise.moved_in_words}")
+        for told in filter(None, (done.promise.moved_in_words, done.promise.blunt_in_words)):
+            print(f"  {told}")
         print(f"  {'report' if done.changed else 'unchanged'}: {done.folder / 'report.html'}", flush=True)

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from aeflow.evaluation import PromiseCheck
+    from aeflow.report.realised import Realised
     from aeflow.report.summary import Summary
     from flows.evaluate_detector import Comparison
 
@@ -49,23 +50,20 @@ def tell_unreadable(files: Mapping[str, str]) -> None:
 _BARS = "▁▂▃▄▅▆▇█"
 
 
-def print_report(summary: Summary, folder: Path, nights: Sequence[Summary], *, zone: str) -> None:
-    """Print last night at a glance: what happened, what was promised, the worst flags, the files; and the
-    flags of the last `nights`, oldest first. Times are those of `zone`."""
+def print_report(
+    summary: Summary, folder: Path, nights: Sequence[Summary], found: Mapping[str, Realised], *, zone: str
+) -> None:
+    """Print last night at a glance: what happened, what was promised, what people `found` of it by batch, the worst
+    flags, the files; and the flags of the last `nights`, oldest first. Times are those of `zone`."""
+    from aeflow.report.realised import over_nights
+
     print(f"{summary.pipeline}, batch {summary.batch}, detector {summary.detector_version}")
     print(f"  {summary.sentence}")
     print(
         f"  {summary.rows_in:,} came in: {summary.scored:,} scored, {summary.not_scorable:,} not scorable, "
         f"{summary.quarantined_rows:,} set aside."
     )
-    print(f"  Promise: {summary.promise.sentence} {summary.promise.note}".rstrip())
-    if summary.promise.flags_by_chance is not None:
-        low, high = summary.promise.flags_by_chance
-        print(
-            f"  Came: {counted(summary.flags, 'flag')}; by chance alone {low} to {high} (95 %). {summary.flood}".rstrip()
-        )
-    for told in filter(None, (summary.promise.cut_in_words, summary.promise.moved_in_words)):
-        print(f"  {told}")
+    _print_promise(summary, found[summary.batch])
     for grade in summary.grades:
         if grade.grade != "HIGH":
             where = f" in {', '.join(grade.entities)}" if any(grade.entities) else ""
@@ -76,6 +74,7 @@ def print_report(summary: Summary, folder: Path, nights: Sequence[Summary], *, z
         print(f"  Note: {warning}")
     if len(nights) > 1:
         print(f"  The last {len(nights)} nights: {_sparkline([night.flags for night in nights])}")
+        _print_some(over_nights(nights, found))
     _print_flags(summary, zone)
     print()
     print(f"  {folder / 'report.html'}")
@@ -113,6 +112,31 @@ def _span(start: datetime | None, end: datetime | None, zone: str) -> str:
     first, last = (time.astimezone(ZoneInfo(zone)) for time in (start, end))
     same_day = first.date() == last.date()
     return f"{first:%Y-%m-%d %H:%M:%S} to {last:{'%H:%M:%S' if same_day else '%Y-%m-%d %H:%M:%S'}}"
+
+
+def _print_promise(summary: Summary, found: Realised) -> None:
+    """What was promised of false flags, what came of it, and what people found."""
+    from aeflow.report.realised import promised_and_found
+
+    promise = summary.promise
+    print(f"  Promise: {promise.sentence} {promise.note}".rstrip())
+    if promise.flags_by_chance is not None:
+        low, high = promise.flags_by_chance
+        print(
+            f"  Came: {counted(summary.flags, 'flag')}; by chance alone {low} to {high} (95 %). {summary.flood}".rstrip()
+        )
+    _print_some(
+        promised_and_found(summary, found),
+        promise.cut_in_words,
+        promise.moved_in_words,
+        promise.blunt_in_words,
+    )
+
+
+def _print_some(*sentences: str) -> None:
+    """A line each, those that say nothing left out."""
+    for sentence in filter(None, sentences):
+        print(f"  {sentence}")
 
 
 def _sparkline(counts: Sequence[int]) -> str:

@@ -9,6 +9,9 @@ Smoothing: faults last, and the mean of the last scores tells them from noise. W
 scores need no moving baseline, a point's own score counts beside the mean, so that faults of a few rows are found
 too; where scores are held against a past that wanders, it would bring the noise back.
 
+Events: a fault stays in the mean of the last scores for as long as it goes back. Where false events are counted, one of
+fewer than half as many points is none: single normal rows that leap no longer decide where the cut lies.
+
 Window of one channel: the first of minute, hour, day and week that holds 24 to 168 points (a cycle that the
 reader of a report thinks in, long enough to have a shape); else 96 points; never more than an eighth of an
 entity's training rows.

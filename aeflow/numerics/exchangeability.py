@@ -52,11 +52,14 @@ class Exchangeability:
     moved: whether it is more than chance and a tenth of abnormal items explain.
     entities: name -> rise, of the entities with a calibration of their own that moved; the level is shared
         among all of them.
+    n: items with a p-value; least_p_value: the lowest of them, 1 where there is none.
     """
 
     whole: BulkRise | None
     moved: bool
     entities: Mapping[str, BulkRise]
+    n: int = 0
+    least_p_value: float = 1.0
 
     @property
     def kept(self) -> bool:
@@ -70,10 +73,12 @@ class BulkCounts:
     Attributes:
         n: p-values so far, NaN not counted.
         below: `(K,)` int64.
+        least: the lowest p-value so far; 1 before any.
     """
 
     def __init__(self) -> None:
         self.n = 0
+        self.least = 1.0
         self.below: NDArray[np.int64] = np.zeros(len(SHARES), dtype=np.int64)
 
     @property
@@ -85,6 +90,7 @@ class BulkCounts:
         """Count `p_values` `(N,)`; NaN (not scorable) is left out."""
         ordered = np.sort(p_values[~np.isnan(p_values)])
         self.n += ordered.size
+        self.least = min(self.least, float(ordered[0])) if ordered.size else self.least
         self.below = self.below + np.searchsorted(ordered, SHARES, side="right")
 
 
@@ -102,7 +108,8 @@ def check_exchangeability(
     found = {name: most_telling(counts, own) for name, (counts, own) in sorted(entities.items())}
     level = LEVEL / max(len(found), 1)
     moved = {name: rise for name, rise in found.items() if rise is not None and rise.p_value <= level}
-    return Exchangeability(of_all, of_all is not None and of_all.p_value <= LEVEL, moved)
+    is_moved = of_all is not None and of_all.p_value <= LEVEL
+    return Exchangeability(of_all, is_moved, moved, whole.n, whole.least)
 
 
 def most_telling(counts: BulkCounts, normal: NormalScores) -> BulkRise | None:

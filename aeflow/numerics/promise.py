@@ -33,6 +33,12 @@ LEVEL = 0.95
 _FEWEST_EVENTS = 10
 """So many events are counted to learn how many flagged points make one, before a tail is extrapolated."""
 
+_FEW_ABNORMAL = 0.01
+"""Of a batch: what a false-discovery rate is asked to find in a note."""
+
+_FAR_OFF = 100.0
+"""Times the 90 % quantile. Squares of heavy-tailed noise (Student, 3 degrees) come to 30 times at a rate of a tenth."""
+
 _CERTAIN = 1e6
 """From so many independent flags on a rate is known, and its interval is that of the count alone."""
 
@@ -199,7 +205,7 @@ def count_interval(expected: float, rests_on: float, together: float) -> tuple[i
 def discovery_note(normal: NormalScores, rate: float, items_per_batch: float) -> str:
     """What a promised false-discovery rate cannot do with so few calibration scores, or nothing."""
     if normal.tail is not None:
-        return ""
+        return _tail_note(normal, rate)
     together = int(np.ceil(normal.least * items_per_batch / rate - 1e-9))
     if together <= 1:
         return ""
@@ -207,6 +213,30 @@ def discovery_note(normal: NormalScores, rate: float, items_per_batch: float) ->
         f"promised that at most {rate:g} of the flags are false; with {_worth(normal)} and "
         f"{items_per_batch:g} items a batch, nothing is flagged unless about {together} items of a batch are "
         f"beyond all calibration scores. {_REMEDY}"
+    )
+
+
+def _tail_note(normal: NormalScores, rate: float) -> str:
+    """What a promised rate asks of scores where few are abnormal, if that lies beyond all that the calibration saw, or
+    the calibration itself holds scores that lie far from its others."""
+    assert normal.tail is not None
+    highest, usual = float(normal.survival.level[-1]), normal.tail.start
+    needed, _ = normal.score_at(rate * _FEW_ABNORMAL)
+    asked = (
+        f"promised that at most {rate:g} of the flags are false: by {_worth(normal)}, where {100 * _FEW_ABNORMAL:g} % of a batch "
+        "is abnormal it is flagged from"
+    )
+    if usual > 0 and needed > _FAR_OFF * usual:
+        return (
+            f"{asked} {needed:,.3g} on, {needed / usual:,.2g} times what 9 in 10 of them stay below: some of them lie far from "
+            "the others. See whether the part of the history that calibrates is normal, and give it a longer one; "
+            "false_flags_per_batch flags the highest scores all the same."
+        )
+    if needed <= highest or highest <= 0:
+        return ""
+    return (
+        f"{asked} {needed / highest:.2g} times the highest of these scores on, and where less is, later. Give the calibration a "
+        "longer part of the history, or promise false_flags_per_batch."
     )
 
 

@@ -66,6 +66,8 @@ _HISTORY_SHARE = 0.7  # of the days; the rest waits to be scored
 _WHOLE_SHARE = 0.5  # of each entity's rows, where everything is one batch
 _SHORT_SPAN = timedelta(days=3)
 _ONE_BATCH_FALSE_SHARE = 0.33
+_DAY_SECONDS = 86_400
+_LONG_EVENT = 0.05  # of a day's batch: no event has to last longer to be flagged
 
 
 @dataclass(frozen=True)
@@ -234,16 +236,29 @@ def _for_series(profile: TableProfile | SqlProfile, name: str, relative: Callabl
         model=choice.model,
         training=Training(),
         scoring=choice.scoring,
-        calibration=_series_promise(batch, reasons),
+        calibration=_series_promise(batch, choice.scoring.smooth_points, cadence, reasons),
         compute=Compute(),
         report=Report(),
     )
     return Proposal(config, tuple(_seen_in(profile)), reasons)
 
 
-def _series_promise(batch: BatchRule, reasons: dict[str, str]) -> Calibration:
+def _series_promise(
+    batch: BatchRule, smooth_points: int, cadence_seconds: float | None, reasons: dict[str, str]
+) -> Calibration:
     if batch.by != "source":
-        return Calibration(false_flags_per_batch=1)
+        shortest = max(1, smooth_points // 2)
+        if batch.by == "period":
+            # Of hourly readings ten points would be half of the night's.
+            shortest = max(
+                1, min(shortest, int(_DAY_SECONDS * _LONG_EVENT / (cadence_seconds or _DAY_SECONDS)))
+            )
+        if shortest > 1:
+            reasons["calibration.min_event_points"] = (
+                f"A fault stays in a mean of {smooth_points} points for as long: what does not last half of that is one "
+                "normal row that leapt, and such rows would push the cut far up."
+            )
+        return Calibration(false_flags_per_batch=1, min_event_points=shortest)
     reasons["calibration.false_discovery_rate"] = (
         "Everything is one batch, of which nobody knows how much is abnormal: so a share of what is flagged is "
         "promised. In nightly batches false_flags_per_batch says more."

@@ -26,8 +26,10 @@ def model_card(
     figures: Figures,
     baseline: Figures,
     decision: Decision,
+    *,
+    trends: str = "",
 ) -> str:
-    """The card, in Markdown."""
+    """The card, in Markdown; trends: which channels rise or fall while they are learnt from."""
     config, training = fitted.detector.config, fitted.training
     calibration = fitted.detector.calibration
     shown = ", ".join(batches[:_SHOWN_BATCHES]) + (", ..." if len(batches) > _SHOWN_BATCHES else "")
@@ -46,6 +48,7 @@ def model_card(
         f"- {how} on {training.device} in {training.precision}, seed {config.seed}",
         f"- Promise: {promise} (rule {calibration.rule}, {calibration.n:,} calibration scores)",
         *([f"- Note: {calibration.note}"] if calibration.note else []),
+        *([f"- {trends}"] if trends else []),
         "",
         "| on held-out normal data | this detector | linear baseline |",
         "|---|---|---|",

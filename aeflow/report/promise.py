@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal
 
+from aeflow.numerics.exchangeability import ABNORMAL_SHARE, LEVEL
 from aeflow.report.stored import Stored
 from aeflow.wording import about, chance, counted, figure, percent
 
@@ -54,6 +55,8 @@ class Promise(Stored):
     doubt: recalibrate soon.' Empty where nothing moved."""
     cut_in_words: str = ""
     """How verdicts on earlier nights moved the cut; empty where it is that of the calibration."""
+    blunt_in_words: str = ""
+    """Why nothing could be flagged, though nobody can say that nothing is abnormal, and what to do; else empty."""
     note: str = ""
     """Why the promise cannot be kept and what to do; empty where it can."""
 
@@ -68,6 +71,7 @@ def make_promise(
     kept: bool | None = None,
     moved: tuple[Moved, ...] = (),
     cut_in_words: str = "",
+    blunt_in_words: str = "",
     note: str = "",
 ) -> Promise:
     """A promise with its sentences."""
@@ -87,6 +91,7 @@ def make_promise(
         moved=moved,
         moved_in_words=_in_words(moved, kept=kept is not False),
         cut_in_words=cut_in_words,
+        blunt_in_words=blunt_in_words,
         note=note,
     )
 
@@ -97,10 +102,11 @@ def promise_of(
     flags_by_chance: tuple[int, int] | None,
     *,
     beyond_chance: bool,
+    flags: int,
     moved_cut: MovedCut | None = None,
 ) -> Promise:
     """What a calibration, with the cut that verdicts gave it, promises of a batch in which the check against it
-    `found` this, and in which more was flagged than chance explains, or not."""
+    `found` this, and in which so many `flags` came, more than chance explains, or not."""
     moved = [_moved("", found.whole)] if found.moved and found.whole is not None else []
     moved += [_moved(name, rise) for name, rise in found.entities.items()]
     return make_promise(
@@ -112,6 +118,7 @@ def promise_of(
         kept=None if found.whole is None else not (moved and beyond_chance),
         moved=tuple(moved),
         cut_in_words="" if moved_cut is None else _cut_in_words(moved_cut, calibration.promised),
+        blunt_in_words=_too_blunt(calibration, found, flags),
         note=calibration.note,
     )
 
@@ -175,4 +182,26 @@ def _said(one: Moved, whose: str) -> str:
     return (
         f"{percent(one.came_share)} of the scores {whose} lie above a level that {percent(one.expected_share)} "
         f"of the calibration's do ({chance(one.p_value)} by chance)"
+    )
+
+
+def _too_blunt(calibration: Calibration, found: Exchangeability, flags: int) -> str:
+    """Why nothing is flagged though nobody can say that nothing is abnormal: the calibration scored so much higher that
+    the batch's highest score is nothing rare, and a false-discovery rate lets nothing through. Empty where flags
+    came, or where so calm a batch is nothing unusual."""
+    if calibration.promise != "false_discovery_rate" or flags or not found.n:
+        return ""
+    least = found.least_p_value
+    needed = least / calibration.promised
+    # Were the batch as the calibration, so many independent items would hardly all lie above that p-value.
+    by_chance = (1 - least) ** (found.n / calibration.normal.unit)
+    if needed <= ABNORMAL_SHARE or by_chance > LEVEL:
+        return ""
+    all_of = "all of it" if needed >= 1 else f"{percent(needed)} of the batch"
+    return (
+        f"Nothing could be flagged, which does not say that nothing is abnormal: by the calibration {percent(least)} of "
+        f"normal data score as high as the highest of this batch, and {all_of} would have to, before no more than "
+        f"{100 * calibration.promised:g} % of the flags were false. The calibration scored higher than usual: see whether "
+        "its part of the history is normal, give it a longer one, or promise calibration.false_flags_per_batch, by which the "
+        "highest scores are flagged all the same."
     )

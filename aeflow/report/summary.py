@@ -313,6 +313,8 @@ def _sentence(survey: Survey, found: _FlagCount, promise: Promise) -> str:
     chance = by_chance(promise)
     are = "is" if found.suppressed == 1 else "are"
     aside = f" {found.suppressed:,} more {are} like what was called false." if found.suppressed else ""
+    if promise.blunt_in_words:
+        return f"Nothing of {scored} could be flagged: the calibration scored higher."
     if found.flags == 0:
         nothing = "Nothing else" if found.suppressed else "Nothing"
         return f"{nothing} among {scored} looks abnormal{chance}.{aside}"

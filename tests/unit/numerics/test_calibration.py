@@ -339,3 +339,23 @@ def test_fitting_refuses(given, message):
 def test_levels_out_of_order_are_refused():
     with pytest.raises(InputError, match="ascend"):
         EmpiricalSurvival(np.array([2.0, 1.0]), np.array([1, 0]), 2)
+
+
+def test_a_rate_that_asks_for_more_than_the_calibration_ever_saw_says_how_much_more():
+    scores = np.abs(np.random.default_rng(5).standard_normal(200))
+    found = fit_calibration(
+        scores, rule="peaks_over_threshold", false_discovery_rate=0.1, items_per_batch=1000
+    )
+    needed = found.normal.score_at(0.1 * 0.01)[0] / scores.max()
+    assert needed > 1
+    assert f"from {needed:.2g} times the highest of these scores on" in found.note
+    many = np.abs(np.random.default_rng(5).standard_normal(20_000))
+    enough = fit_calibration(
+        many, rule="peaks_over_threshold", false_discovery_rate=0.1, items_per_batch=1000
+    )
+    assert enough.note == ""
+    odd = np.concatenate([many, np.full(1500, 900.0) + np.arange(1500)])
+    told = fit_calibration(
+        odd, rule="peaks_over_threshold", false_discovery_rate=0.1, items_per_batch=1000
+    ).note
+    assert "times what 9 in 10 of them stay below: some of them lie far from the others" in told

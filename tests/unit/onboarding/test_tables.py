@@ -65,6 +65,22 @@ def test_days_of_an_hourly_series_become_batches(tmp_path):
     assert list_series_batches(config)[-1] == "2026-11-30"
 
 
+@pytest.mark.parametrize(("step_seconds", "shortest"), [(60, 10), (3600, 1)])
+def test_where_scores_are_means_one_normal_row_that_leaps_is_no_event(tmp_path, step_seconds, shortest):
+    step = timedelta(seconds=step_seconds)
+    random = np.random.default_rng(0)
+    values = random.standard_normal((9_000, 2)).cumsum(axis=0)
+    rows = [(str(START + i * step), *row) for i, row in enumerate(values.round(3).tolist())]
+    found = profile_table(write(tmp_path / "a.csv", ("time", "flow", "heat"), rows))
+    path = write_config(found, "a", tmp_path / "configs")
+    config = load_config(path)
+    assert (config.batch.by, config.scoring.smooth_points) == ("period", 20)
+    assert config.calibration.min_event_points == shortest
+    assert ("one normal row that leapt" in path.read_text(encoding="utf-8").replace("\n  # >", "")) == (
+        shortest > 1
+    )
+
+
 def test_gaps_are_counted(tmp_path):
     times = [*hours(30), *hours(30, START + timedelta(hours=40))]
     found = profile_table(write(tmp_path / "a.csv", ("time", "x"), [(t, i) for i, t in enumerate(times)]))

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -7,7 +9,12 @@ import pytest
 
 from aeflow.exceptions import AccountingError, IntegrityError, StorageError
 from aeflow.numerics.calibration import fit_calibration
-from aeflow.numerics.exchangeability import BulkRise, Exchangeability
+from aeflow.numerics.exchangeability import (
+    BulkCounts,
+    BulkRise,
+    Exchangeability,
+    check_exchangeability,
+)
 from aeflow.report.promise import Moved, make_promise, promise_of
 from aeflow.report.summary import SUMMARY_FILE, Grade, build_summary, read_summary
 from aeflow.report.survey import survey_scores
@@ -97,26 +104,72 @@ def test_a_summary_names_what_was_promised_and_what_may_come_by_chance():
     )
     whole = BulkRise(0.5, 0.52, 0.4)
     calm = Exchangeability(whole, moved=False, entities={})
-    promise = promise_of(calibration, calm, calibration.count_interval(1000), beyond_chance=True)
+    promise = promise_of(calibration, calm, calibration.count_interval(1000), beyond_chance=True, flags=9)
     low, high = promise.expected_interval
     assert promise.expected_false_flags_per_batch == pytest.approx(2.0)
     assert low < 2 < high
     assert promise.flags_by_chance[0] <= 2 <= promise.flags_by_chance[1] < 12
     assert (promise.kept, promise.moved, promise.moved_in_words) == (True, (), "")
     drift = Exchangeability(BulkRise(0.5, 0.9, 1e-5), moved=True, entities={"a": BulkRise(0.1, 0.7, 1e-5)})
-    doubt = promise_of(calibration, drift, (0, 5), beyond_chance=False)
+    doubt = promise_of(calibration, drift, (0, 5), beyond_chance=False, flags=1)
     assert (doubt.kept, doubt.moved_in_words[:46]) == (True, "Promise in doubt: recalibrate soon. Although n")
-    moved = promise_of(calibration, drift, (0, 5), beyond_chance=True)
+    moved = promise_of(calibration, drift, (0, 5), beyond_chance=True, flags=9)
     assert moved.moved_in_words.startswith(
         "Promise not kept: recalibrate. More is flagged than by chance, and 90 %"
     )
     assert (moved.kept, [one.entity for one in moved.moved]) == (False, ["", "a"])
-    assert (
-        promise_of(
-            calibration, Exchangeability(None, moved=False, entities={}), (0, 0), beyond_chance=False
-        ).kept
-        is None
+    nothing = Exchangeability(None, moved=False, entities={})
+    assert promise_of(calibration, nothing, (0, 0), beyond_chance=False, flags=0).kept is None
+
+
+def rate_over(scores, unit=1):
+    """A promised rate, calibrated on scores of which so many come alike."""
+    return fit_calibration(
+        np.repeat(scores, unit),
+        rule="peaks_over_threshold",
+        false_discovery_rate=0.33,
+        items_per_batch=1000,
+        sequence=(np.zeros(scores.size * unit, dtype=np.int64), np.arange(scores.size * unit)),
     )
+
+
+def test_a_calibration_that_scored_higher_than_anything_of_the_batch_says_so_in_place_of_nothing_abnormal(
+    images,
+):
+    scores = np.abs(np.random.default_rng(1).standard_normal(1000))
+    scores[::8] += 50  # something odd was in the history
+    calibration = rate_over(scores)
+    p_values = calibration.p_values(np.abs(np.random.default_rng(2).standard_normal(1000)))
+    bulk = BulkCounts()
+    bulk.add(p_values)
+    found = check_exchangeability(bulk, calibration.normal, {})
+    promise = promise_of(calibration, found, None, beyond_chance=False, flags=0)
+    told = promise.blunt_in_words
+    assert told.startswith("Nothing could be flagged")
+    assert "13 % of normal data score as high" in told
+    assert "39 % of the batch would have to" in told
+    assert promise_of(calibration, found, None, beyond_chance=False, flags=1).blunt_in_words == ""
+    folder, rows = images
+    flags = pq.read_table(folder / "flags.parquet")
+    pq.write_table(flags.slice(0, 0), folder / "flags.parquet")
+    survey = replace(survey_scores(folder / "scores.parquet"), flagged=0)
+    summary = build_summary(samples.facts(rows, promise=promise), survey, folder / "flags.parquet")
+    assert summary.sentence == "Nothing of 60 images could be flagged: the calibration scored higher."
+
+
+def test_a_calm_batch_and_a_promised_number_of_flags_are_not_called_blunt():
+    scores = np.abs(np.random.default_rng(1).standard_normal(1000))
+    calibration = rate_over(scores)
+    for size, share in ((1000, 1.0), (3, 1.0)):
+        bulk = BulkCounts()
+        bulk.add(calibration.p_values(share * np.abs(np.random.default_rng(2).standard_normal(size))))
+        found = check_exchangeability(bulk, calibration.normal, {})
+        assert promise_of(calibration, found, None, beyond_chance=False, flags=0).blunt_in_words == ""
+    few = Exchangeability(None, moved=False, entities={}, n=1000, least_p_value=0.2)
+    number = fit_calibration(
+        scores, rule="peaks_over_threshold", false_flags_per_batch=1, items_per_batch=1000
+    )
+    assert promise_of(number, few, (0, 4), beyond_chance=False, flags=0).blunt_in_words == ""
 
 
 def test_the_sentence_for_images_counts_images(images):

@@ -260,3 +260,19 @@ def test_the_family_in_words_names_those_that_are_fused():
     models = [{"family": "fusion", "members": [{"family": "lstm"}, {"family": "pca"}]}, {"family": "lstm"}]
     configs = [PipelineConfig.model_validate(changed(SERIES, "model", model)) for model in models]
     assert [family_in_words(config.model) for config in configs] == ["fusion of lstm, pca", "lstm"]
+
+
+@pytest.mark.parametrize(
+    ("scoring", "points"),
+    [
+        ({}, 0),
+        ({"smooth_points": 20}, 19),
+        ({"points": "window"}, 7),
+        ({"points": "window", "smooth_points": 3}, 9),
+    ],
+)
+def test_a_score_is_made_of_the_points_it_is_a_mean_over_and_of_a_whole_window(scoring, points):
+    content = {**SERIES, "prepare": {**SERIES["prepare"], "window_points": 8}, "scoring": scoring}
+    assert PipelineConfig.model_validate(content).lag_points == points
+    schema = json_schema()["properties"]
+    assert all(schema[name]["description"] for name in ("source", "prepare", "model"))

@@ -420,3 +420,17 @@ def test_only_as_much_of_the_quarantine_is_read_as_is_shown(series):
     shown = page(folder, rows + 9, quarantined={"bad_number": 9}, quarantine=endless())
     assert "2.csv, row 2" in shown.text
     assert "3.csv" not in shown.text
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        (PageOptions(lag_points=19, cadence_seconds=1800), "looks back 19 points (9 h 30 min)"),
+        (PageOptions(lag_points=1), "looks back 1 point:"),
+    ],
+)
+def test_how_far_a_score_looks_back_is_told_since_the_event_lasts_longer_than_its_cause(
+    series, options, told
+):
+    assert told in page(*series, options=options).html
+    assert "looks back" not in page(*series).html

@@ -301,3 +301,13 @@ def test_a_verdict_binds_after_the_batch_is_scored_again(tmp_path, monkeypatch):
         assert [w["word"] for w in shown if w["holds"]] == words[:1]
         snapshot = again.board.say(take_back(again.board.said_by("anna"), now=again.clock()))
     assert snapshot.state_of(1) == "open"
+
+
+def test_an_entity_links_to_its_open_flags_as_long_as_it_has_any(client, opened):
+    names, codes = opened.board.now().catalogue.entities
+    name = names[0]
+    path = f"/entity?name={name}"
+    assert "Its open flags" in client.get(path).text
+    for place in np.flatnonzero(codes == 0).tolist():
+        speak(opened, place, Word.TRUE)
+    assert "Its open flags" not in client.get(path).text

@@ -94,7 +94,7 @@ def test_the_published_batches_are_those_with_a_report_folder(tmp_path):
 def test_every_place_lies_below_the_home_and_no_two_places_are_one():
     paths = Paths(Path("/home/of/aeflow"), "pump")
     batches = (paths.report, paths.revisions, paths.quarantine, paths.validation, paths.work, paths.claim)
-    batches += (paths.embeddings, paths.restored)
+    batches += (paths.embeddings, paths.restored, paths.page)
     fixed = [getattr(paths, name) for name, kind in vars(Paths).items() if isinstance(kind, property)]
     named = [paths.task("restore"), paths.task_claim("restore"), paths.detector(3)]
     places = [*(place("2026-11-20") for place in batches), *fixed, *named]

@@ -9,25 +9,19 @@ from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import duckdb
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from aeflow.config import (
     EPOCH_UNITS_US,
-    BatchRule,
-    Calibration,
-    PipelineConfig,
-    SeriesPrepare,
     SqlSource,
     TableSource,
     is_time_format,
 )
-from aeflow.config.models import BASELINE
 from aeflow.data import sql
 from aeflow.data.csv_text import CsvFile
-from aeflow.data.readings import Cells, read_names, read_numbers
+from aeflow.data.readings import Cells, read_names
 from aeflow.data.tables import TableFile, find_files, read_cells
 from aeflow.data.time_formats import read_times_as
 from aeflow.exceptions import ConfigError, SourceError
@@ -41,6 +35,7 @@ from aeflow.onboarding.columns import (
     with_time_format,
 )
 from aeflow.onboarding.dated_folders import are_dates
+from aeflow.onboarding.sniffing import PLACEHOLDER, format_of, provisional, sniff
 from aeflow.onboarding.zones import UNKNOWN, Zone, zone_of
 
 if TYPE_CHECKING:
@@ -51,10 +46,6 @@ FROM_PATH = "path"
 
 _SAMPLED_FILES, _SAMPLED_ROWS = 20, 5_000  # by which the columns are judged
 _MAX_FILES, _MAX_ROWS = 500, 2_000_000  # by which the times are
-_PARQUET = (".parquet", ".parq", ".pq")
-_PLACEHOLDER = "?"
-_RUNS = "whitespace"  # as `source.delimiter`: DuckDB's sniffer knows no runs of blanks
-_LOOKED_AT = 50  # rows, for that
 _FEWEST_ITEMS, _UNLIKE = 50, 0.3  # rows; what is read of machines every minute comes to .7 and more
 _FEWEST_READINGS, _ALIKE = 16, 0.7  # columns
 
@@ -165,8 +156,8 @@ def profile_table(
         msg = f"expected {', '.join(EPOCH_UNITS_US)} or a pattern such as %d.%m.%Y %H:%M:%S, got {time_format!r}"
         raise SourceError(msg, where="--time-format")
     path = Path(path).expanduser().absolute()
-    source = _sniff(path, TableSource(path=str(path), format=_format_of(path), channels=(_PLACEHOLDER,)))
-    files = find_files(_provisional(source))
+    source = sniff(path, TableSource(path=str(path), format=format_of(path), channels=(PLACEHOLDER,)))
+    files = find_files(provisional(source))
     sampled, odd = _sample(files, source)
     columns, comma = (
         tuple(look_at_column(name, cells, decimal=sign) for name, cells in sampled.items()) for sign in ".,"
@@ -239,8 +230,8 @@ def profile_sql(query: Path, url: str, time: str | None = None, entity: str | No
     if not query.is_file():
         msg = "expected a file with a query, and there is none"
         raise ConfigError(msg, where=str(query), remedy="Give the .sql file: --sql FILE.")
-    source = SqlSource(query=str(query), url=url, time_column=_PLACEHOLDER, channels=(_PLACEHOLDER,))
-    table = sql.first_rows(_provisional(source).at(Path.cwd()), _MAX_ROWS // 10)
+    source = SqlSource(query=str(query), url=url, time_column=PLACEHOLDER, channels=(PLACEHOLDER,))
+    table = sql.first_rows(provisional(source).at(Path.cwd()), _MAX_ROWS // 10)
     if table.num_rows == 0:
         msg = "expected rows to look at, but the query gives none"
         raise SourceError(
@@ -301,62 +292,8 @@ def _entity_profile(name: str, rows: int, pieces: list[np.ndarray]) -> EntityPro
     )
 
 
-def _provisional(source: TableSource | SqlSource) -> PipelineConfig:
-    """A config by which the pipeline's own readers open the data before its columns are known."""
-    return PipelineConfig(
-        name="look",
-        source=source,
-        batch=BatchRule(by="source" if source.kind == "table" else "period"),
-        prepare=SeriesPrepare(cadence_seconds=1),
-        model=BASELINE,
-        calibration=Calibration(false_flags_per_batch=1),
-    )
-
-
-def _format_of(path: Path) -> str:
-    if path.is_file() or not path.is_dir():
-        return "parquet" if path.name.lower().endswith(_PARQUET) else "csv"
-    return "parquet" if any(p.name.lower().endswith(_PARQUET) for p in path.rglob("*")) else "csv"
-
-
-def _sniff(path: Path, source: TableSource) -> TableSource:
-    """The source with the delimiter and the header that its first file seems to have."""
-    if source.format == "parquet":
-        return source
-    file = next(f for f in [*find_files(_provisional(source)), None] if f is None or f.path.stat().st_size)
-    if file is None:
-        raise SourceError("expected rows, but every file is empty", where=str(path))
-    try:
-        with duckdb.connect() as connection:
-            found = connection.execute(
-                "select Delimiter, HasHeader from sniff_csv($1, sample_size = 10000)", [str(file.path)]
-            ).fetchone()
-    except duckdb.Error as error:
-        msg = f"expected a CSV file, but its form cannot be told: {' '.join(str(error).split())[:200]}"
-        raise SourceError(msg, where=str(file.path), remedy="Is it text with one row a line?") from error
-    assert found is not None
-    delimiter, header = found[0] or ",", bool(found[1])
-    if len(CsvFile.look(file.path, delimiter=delimiter, header=False).columns) == 1 or delimiter == " ":
-        runs = CsvFile.look(file.path, delimiter=_RUNS, header=False)
-        numbers = _number_rows(runs)
-        if len(runs.columns) > 1 and numbers[1:].all():
-            delimiter, header = _RUNS, not numbers[0]
-    return source.model_copy(update={"delimiter": delimiter, "header": header})
-
-
 def _count_numbers(columns: tuple[Column, ...]) -> int:
     return sum(column.kind == "number" for column in columns)
-
-
-def _number_rows(csv: CsvFile) -> np.ndarray:
-    """Which of the first rows hold numbers alone, (R,) bool."""
-    cells = next(csv.read(csv.columns), None)
-    if cells is None:
-        return np.zeros(1, bool)
-    sample = [read_numbers(column[:_LOOKED_AT], where=csv.path.name)[1] for column in cells.columns.values()]
-    broken = np.isin(cells.row[:_LOOKED_AT] - cells.row[0], list(cells.malformed))
-    unfit: np.ndarray = np.any(sample, axis=0) | broken
-    return ~unfit
 
 
 def _names(file: TableFile, source: TableSource) -> list[str]:

@@ -29,7 +29,7 @@ from aeflow.config.stages import (
 
 _OF_SERIES = ("points", "distance", "smooth_points", "point_weight", "baseline_points", "baseline_quantile")
 """Keys of `scoring` that say nothing of images."""
-_OF_IMAGES = ("spread",)
+_OF_IMAGES = ("spread", "smooth_px")
 """Keys of `scoring` that say nothing of series."""
 _SERIES_ERRORS: tuple[ErrorKind, ...] = ("mse", "mae", "huber")
 

@@ -136,6 +136,10 @@ class Scoring(Section):
     """Images: in units of what errors are. band: of how large they usually are in a band; pixel: of how large they
     usually are at that pixel of images that trained nothing, for parts that always lie alike: where normal
     images differ, an error counts for less. Not with prepare.fit tile, whose pixels show other places."""
+    smooth_px: tuple[Annotated[int, Field(ge=1, le=255)], ...] = Field(default=(3,), min_length=1)
+    """Images: errors are averaged over a square of so many pixels a side, of which the worst 2 % make the score. Of
+    several sizes, such as [3, 9, 21], the mean of the averages counts, and is what the heat map shows: small ones
+    keep what is sharp, large ones gather what is faint."""
     points: Literal["last", "window"] = "last"
     """Series: last: a score is of what was not expected of a window's last point; window: of all of its points,
     so that an odd shape counts as a whole, and is found as long as the window holds it."""

@@ -209,7 +209,9 @@ def _fit_normal(
 ) -> ImageNormal:
     """What is usual of the errors on the held-out `pixels`, of the network or of each that is fused."""
     networks, rule = fused_networks(network), fusion_rule(network)
-    plain = ImageNormal(np.ones((1, pixels.shape[1]), dtype=np.float32), contrast)
+    plain = ImageNormal(
+        np.ones((1, pixels.shape[1]), dtype=np.float32), contrast, smooth_px=config.scoring.smooth_px
+    )
     of_each = [
         replace(plain, spread=_spread(plain, one, pixels, config, device)[np.newaxis]) for one in networks
     ]

@@ -15,7 +15,7 @@ from aeflow.detector.fusing import weighted_sum
 from aeflow.detector.side_by_side import map_portions, portion_of
 from aeflow.models.contrast import look_at
 from aeflow.models.fused import fused_networks
-from aeflow.numerics.reconstruction_error import image_scores
+from aeflow.numerics.reconstruction_error import image_scores, smooth_error_map
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -35,7 +35,7 @@ ImageArrays: TypeAlias = "NDArray[np.uint8] | NDArray[np.float32]"
 # Defects cover a few per cent of a picture: the mean over all pixels would drown them, the single
 # worst pixel is noise.
 _TOP_SHARE = 0.02
-_SMOOTH_PX = 3
+_SMOOTH_PX = (3,)
 
 
 @dataclass(frozen=True)
@@ -47,11 +47,13 @@ class ImageNormal:
         square of the residuals, in 0..1 units.
     contrast: how the networks are shown images; None: as they are.
     fusing: what makes one score of theirs; None where there is one.
+    smooth_px: sides of the squares that errors are averaged over for a score.
     """
 
     spread: NDArray[np.float32]
     contrast: LocalContrast | None = None
     fusing: Fusing | None = None
+    smooth_px: tuple[int, ...] = _SMOOTH_PX
 
 
 @dataclass(frozen=True)
@@ -155,7 +157,10 @@ def map_errors(
     """As `score_images`, and where the errors lie."""
 
     def examine(one: _Scored) -> tuple[ArrayScores, NDArray[np.float32], NDArray[np.float32]]:
-        return one.scores, one.errors().sum(axis=1), np.clip(one.expected(), 0, 1)
+        errors = one.errors()
+        if len(normal.smooth_px) > 1:  # what is told by several sizes is to be seen so
+            errors = smooth_error_map(errors, normal.smooth_px)
+        return one.scores, errors.sum(axis=1), np.clip(one.expected(), 0, 1)
 
     found = _map_scored(examine, normal, network, pixels, error, device=device, chunk_items=chunk_items)
     nothing = np.empty((0, *pixels.shape[1:]), dtype=np.float32)
@@ -212,7 +217,7 @@ def _map_scored(
 
 def _scored(normal: ImageNormal, found: list[Reconstructed]) -> _Scored:
     errors = [_errors(spread, one) for spread, one in zip(normal.spread, found, strict=True)]
-    scores = [_scores(of_one) for of_one in errors]
+    scores = [_scores(normal, of_one) for of_one in errors]
     if normal.fusing is None:
         return _Scored(scores[0], None, found, errors)
     of_all = np.zeros(len(scores[0].score), dtype=np.int64)
@@ -232,8 +237,8 @@ def _errors(spread: NDArray[np.float32], found: Reconstructed) -> NDArray[np.flo
     return errors
 
 
-def _scores(errors: NDArray[np.float32]) -> ArrayScores:
-    return ArrayScores(*image_scores(errors, smooth_px=_SMOOTH_PX, top_share=_TOP_SHARE))
+def _scores(normal: ImageNormal, errors: NDArray[np.float32]) -> ArrayScores:
+    return ArrayScores(*image_scores(errors, normal.smooth_px, _TOP_SHARE))
 
 
 def _joined(scores: list[ArrayScores], bands: int) -> ArrayScores:

@@ -196,7 +196,7 @@ def _normal(
     if "cadences" not in facts:
         assert isinstance(config.prepare, ImagePrepare)
         spread = np.stack([of_one["spread"] for of_one in of_members])
-        return ImageNormal(spread, contrast_of(config.prepare), fusing)
+        return ImageNormal(spread, contrast_of(config.prepare), fusing, config.scoring.smooth_px)
     known = {name: Cadence(*pair) for name, pair in facts["cadences"]["known"].items()}
     return SeriesNormal(
         entities=tuple(facts["entities"]),

@@ -16,6 +16,8 @@ from aeflow.exceptions import InputError
 from aeflow.numerics.shapes import expect_entities, expect_finite, expect_shape
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from numpy.typing import NDArray
 
 _BAND_IMAGES = 10
@@ -153,30 +155,39 @@ def fit_pixel_spread(total: NDArray[np.floating[Any]], items: int, *, least: flo
     return np.asarray(np.maximum(np.sqrt(mean), least), dtype=np.float32)
 
 
-def smooth_error_map(error_map: NDArray[np.floating[Any]], smooth_px: int) -> NDArray[np.float32]:
-    """Each band's error averaged over a square of `smooth_px` pixels, `(N, C, H, W)` float32.
+def smooth_error_map(error_map: NDArray[np.floating[Any]], sizes_px: Sequence[int]) -> NDArray[np.float32]:
+    """Each band's error averaged over a square of so many pixels, `(N, C, H, W)` float32; of several sizes the mean.
 
-    The border is continued by its nearest pixel. A single wrong pixel is noise, a patch is a fault.
+    The border is continued by its nearest pixel. A single wrong pixel is noise, a patch is a fault; of several
+    sizes small ones keep what is sharp, large ones gather what is faint.
 
     Raises:
-        InputError: `error_map` is not `(N, C, H, W)`, or `smooth_px` below 1.
+        InputError: `error_map` is not `(N, C, H, W)`, there is no size, or one below 1.
     """
     expect_shape("error_map", error_map, (None, None, None, None))
-    if smooth_px < 1:
-        msg = f"smooth_px must be at least 1 (no smoothing), got {smooth_px}"
+    if not sizes_px or min(sizes_px) < 1:
+        msg = f"sizes_px must be one or more of at least 1 (no smoothing), got {list(sizes_px)}"
         raise InputError(msg)
     error = np.asarray(error_map, dtype=np.float32)
-    return np.asarray(ndimage.uniform_filter(error, size=(1, 1, smooth_px, smooth_px), mode="nearest"))
+    first, *others = (
+        np.asarray(ndimage.uniform_filter(error, size=(1, 1, size, size), mode="nearest"))
+        for size in sizes_px
+    )
+    for other in others:
+        first += other
+    if others:
+        first /= len(sizes_px)
+    return first
 
 
 def image_scores(
-    error_map: NDArray[np.floating[Any]], smooth_px: int, top_share: float
+    error_map: NDArray[np.floating[Any]], sizes_px: Sequence[int], top_share: float
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """The mean error over the worst pixels of each image, errors of its bands added and smoothed.
 
     Args:
         error_map: `(N, C, H, W)`, not negative.
-        smooth_px: side of the square that errors are averaged over; 1 for none.
+        sizes_px: side of the square that errors are averaged over, 1 for none; several: see `smooth_error_map`.
         top_share: share of the pixels that counts as the worst, at least one pixel; 1 is the plain mean.
 
     Returns:
@@ -189,7 +200,7 @@ def image_scores(
     if not 0 < top_share <= 1:
         msg = f"top_share must be above 0 and at most 1, got {top_share}"
         raise InputError(msg)
-    bands = smooth_error_map(error_map, smooth_px)
+    bands = smooth_error_map(error_map, sizes_px)
     n, c, height, width = bands.shape
     pixels = height * width
     if pixels == 0:

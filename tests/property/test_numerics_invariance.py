@@ -33,7 +33,13 @@ def test_contributions_sum_to_the_score_and_each_row_scores_alone(seed, n, c):
 
 
 @quick
-@given(seeds, st.integers(1, 6), st.integers(1, 3), st.integers(1, 5), st.floats(0.001, 1))
+@given(
+    seeds,
+    st.integers(1, 6),
+    st.integers(1, 3),
+    st.lists(st.integers(1, 5), min_size=1, max_size=3),
+    st.floats(0.001, 1),
+)
 def test_an_image_scores_the_same_alone_and_its_bands_sum_to_the_score(seed, n, c, smooth, share):
     error = np.random.default_rng(seed).random((n, c, 9, 7)).astype(np.float32)
     scores, parts = image_scores(error, smooth, share)

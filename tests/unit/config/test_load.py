@@ -103,6 +103,7 @@ def test_a_config_is_loaded_with_the_folder_its_paths_start_from(tmp_path):
         ("scoring", {"error": "bce"}, "scoring.error bce is for images"),
         ("scoring", {"error": "gms"}, "scoring.error gms is for images"),
         ("scoring", {"spread": "pixel"}, "scoring.spread is for images, not for series"),
+        ("scoring", {"smooth_px": [3, 9]}, "scoring.smooth_px is for images, not for series"),
         ("model", {"family": "lstm", "task": "composite", "predict_points": 31}, None),
         (
             "model",
@@ -164,6 +165,8 @@ def test_each_wrong_entry_is_refused_with_its_place(tmp_path, path, value, says)
         ("prepare", {"kind": "images", "contrast": "locl"}, "expected one of 'none' or 'local', got 'locl'"),
         ("prepare", {"kind": "images", "contrast_px": 1}, "at least 3"),
         ("scoring", {"smooth_points": 3}, "scoring.smooth_points is for series"),
+        ("scoring", {"smooth_px": []}, "smooth_px"),
+        ("scoring", {"smooth_px": [3, 0]}, "at least 1"),
         ("scoring", {"spread": "pixel"}, None),
     ],
 )

@@ -14,6 +14,7 @@ from aeflow.data.splits import split_groups
 from aeflow.detector.codes import encode_arrays
 from aeflow.detector.image_fitting import ImageHistory, fit_images
 from aeflow.detector.image_scores import as_unit, map_errors, score_images
+from aeflow.numerics.reconstruction_error import image_scores, smooth_error_map
 
 CPU = torch.device("cpu")
 SIDE = 16
@@ -123,3 +124,19 @@ def test_in_units_of_each_pixel_loud_places_count_for_less(plain, by_pixel):
         for name, fit in (("plain", plain), ("by pixel", by_pixel))
     }
     assert gain["by pixel"] > 1.5 * gain["plain"]
+
+
+def test_of_several_sizes_score_and_map_are_of_their_mean(plain):
+    pixels = pictures(3, seed=4)
+    several = replace(plain.normal, smooth_px=(1, 5))
+    given = {"device": CPU, "chunk_items": 2}
+    raw = map_errors(replace(plain.normal, smooth_px=(1,)), plain.network, pixels, "mse", **given)[1]
+    found, maps = map_errors(several, plain.network, pixels, "mse", **given)
+    mean = smooth_error_map(raw.error_map[:, np.newaxis], (1, 5))
+    np.testing.assert_allclose(maps.error_map, mean[:, 0], rtol=1e-4)
+    np.testing.assert_allclose(found.score, image_scores(mean, [1], 0.02)[0], rtol=1e-4)
+
+
+def test_the_sizes_of_the_config_are_those_of_the_scores():
+    fit = fitted(config(scoring={"smooth_px": [1, 3, 7]}))
+    assert fit.normal.smooth_px == (1, 3, 7)

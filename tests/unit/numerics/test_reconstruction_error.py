@@ -10,6 +10,7 @@ from aeflow.numerics.reconstruction_error import (
     fit_spread,
     image_scores,
     series_scores,
+    smooth_error_map,
     worst_boxes,
 )
 
@@ -73,7 +74,7 @@ def test_spread_refuses_residuals_that_are_not_finite():
 def test_an_image_scores_the_mean_of_its_worst_pixels():
     error = np.zeros((1, 2, 4, 4), np.float32)
     error[0, 0, 1, 1], error[0, 1, 1, 1], error[0, 1, 2, 2] = 3.0, 1.0, 2.0
-    scores, parts = image_scores(error, smooth_px=1, top_share=2 / 16)
+    scores, parts = image_scores(error, [1], top_share=2 / 16)
     assert scores[0] == pytest.approx(3.0)
     assert parts[0].tolist() == [1.5, 1.5]
 
@@ -82,13 +83,19 @@ def test_smoothing_makes_a_patch_count_more_than_a_pixel():
     error = np.zeros((2, 1, 8, 8), np.float32)
     error[0, 0, 4, 4] = 9.0
     error[1, 0, 3:6, 3:6] = 2.0
-    scores, _ = image_scores(error, smooth_px=3, top_share=0.001)
+    scores, _ = image_scores(error, [3], top_share=0.001)
     assert scores.tolist() == pytest.approx([1.0, 2.0])
 
 
 @pytest.mark.parametrize(
     ("smooth", "share", "named"),
-    [(0, 0.1, "smooth_px must be at least 1"), (1, 0.0, "top_share must be"), (1, 1.5, "top_share must be")],
+    [
+        ([0], 0.1, "sizes_px must be one or more of at least 1"),
+        ([3, 0], 0.1, "sizes_px must be"),
+        ([], 0.1, "sizes_px must be"),
+        ([1], 0.0, "top_share must be"),
+        ([1], 1.5, "top_share must be"),
+    ],
 )
 def test_image_scores_refuse_parameters_out_of_range(smooth, share, named):
     with pytest.raises(InputError, match=named):
@@ -146,3 +153,18 @@ def test_a_pixel_that_is_always_rebuilt_has_the_least_spread():
 def test_the_spread_of_pixels_refuses_what_it_cannot_learn_from(total, items, named):
     with pytest.raises(InputError, match=named):
         fit_pixel_spread(total, items, least=0.1)
+
+
+def test_of_several_sizes_the_mean_of_the_averages_counts():
+    error = np.random.default_rng(0).random((2, 1, 12, 12)).astype(np.float32)
+    each = [smooth_error_map(error, [size]) for size in (1, 3, 7)]
+    np.testing.assert_allclose(smooth_error_map(error, [1, 3, 7]), np.mean(each, axis=0), rtol=1e-5)
+    np.testing.assert_array_equal(each[0], error)
+
+
+def test_large_squares_gather_what_is_faint():
+    error = np.zeros((2, 1, 30, 30), np.float32)
+    error[0, 0, 4, 4] = 1.0
+    error[1, 0, 5:20, 5:20] = 0.2
+    small, several = (image_scores(error, sizes, top_share=0.01)[0] for sizes in ([1], [1, 9]))
+    assert small[1] / small[0] < several[1] / several[0]

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from aeflow.config import PipelineConfig, Split
     from aeflow.store.paths import Paths
 
-_FEWEST_WINDOWS, _FEWEST_IMAGES = 10, 40
+_FEWEST_WINDOWS, _FEWEST_IMAGES = 10, 40  # of an entity; of which four parts each still say something
 
 
 @dataclass(frozen=True)
@@ -110,7 +110,7 @@ def _since_change(
 
 
 def _fewest(config: PipelineConfig) -> int:
-    """Rows of an entity, or images, from which four parts can be made that each say something."""
+    """Rows of an entity, or images, that can be learnt from alone."""
     if isinstance(config.prepare, SeriesPrepare):
         return _FEWEST_WINDOWS * config.prepare.window_points
     return _FEWEST_IMAGES

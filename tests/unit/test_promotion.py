@@ -94,6 +94,16 @@ def test_keeping_the_promise_where_the_champion_breaks_it_is_a_win_and_its_finds
     assert "1 flag where the champion raises 40" in decision.reasons[-1]
 
 
+def test_a_champion_whose_nights_broke_the_promise_loses_to_one_that_keeps_it_and_in_nothing_else_falls_behind():
+    broken = replace(SOUND, broken_since="2026-11-20")
+    decision = contest(champion=broken, to_champion=Against(SAME, LESS))
+    assert decision.promote
+    assert "has not kept since 2026-11-20" in decision.reasons[-1]
+    assert not contest(champion=broken, to_champion=Against(LESS, SAME)).promote
+    assert not contest(FLOODED, champion=broken).promote
+    assert not contest(champion=broken, to_champion=Against(), to_baseline=Against()).promote
+
+
 def test_breaking_the_promise_refuses_unless_the_champion_breaks_it_more():
     decision = contest(FLOODED, to_champion=Against(MORE, MORE))
     assert not decision.promote

@@ -55,14 +55,32 @@ def test_a_recalibration_takes_the_batches_that_are_still_there(pump):
     assert recalibrate_detector._scored_by(pump.config, pump.paths, 2, None) == ()
 
 
-def test_a_retraining_learns_from_the_batches_that_are_still_there(pump, monkeypatch):
+@pytest.fixture
+def healthy(monkeypatch):
+    """No sensor was at fault on any night, and the champion learnt from a hundred rows."""
     monkeypatch.setattr(recent_history, "read_summary", lambda _folder: None)
     monkeypatch.setattr(recent_history, "night_of", lambda _summary: None)
     ok = types.SimpleNamespace(outcome=Outcome.OK)
     monkeypatch.setattr(recent_history, "judge_nights", lambda _nights, _rule: ok)
     monkeypatch.setattr(recent_history, "_learnt", lambda _paths: (100, 1))
+
+
+def test_a_retraining_learns_from_the_batches_that_are_still_there(pump, healthy):
     found = recent_history.recent_history(pump.config, pump.paths)
     assert found.config.history.batches == ("2026-11-10", *SCORED[2:])
+
+
+def test_after_a_change_for_good_it_learns_from_what_came_since_where_that_is_enough(
+    pump, healthy, monkeypatch
+):
+    found = recent_history.recent_history(pump.config, pump.paths, new_normal_since=SCORED[2])
+    assert found.config.history.batches == ("2026-11-10", *SCORED[2:])
+    assert "too little to be learnt from alone" in found.notes[-1]
+    monkeypatch.setattr(recent_history, "_FEWEST_WINDOWS", 0)
+    found = recent_history.recent_history(pump.config, pump.paths, new_normal_since=SCORED[2])
+    assert found.config.history.batches == SCORED[2:]
+    assert found.config.split.train == pytest.approx(0.4)
+    assert "changed for good with 2026-11-19" in found.notes[-1]
 
 
 @pytest.mark.parametrize(

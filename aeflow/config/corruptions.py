@@ -62,6 +62,17 @@ class CutOut(Section):
     """Their sides, as a share of the image's."""
 
 
+class DrawnDefects(Section):
+    """Draws scratches and stains into images, so that a network learns to undo them."""
+
+    kinds: ClassVar[tuple[Kind, ...]] = ("images",)
+    pointwise: ClassVar[bool] = False
+
+    kind: Literal["drawn_defects"] = "drawn_defects"
+    count: int = Field(default=2, ge=0)
+    """Defects in an image."""
+
+
 class ChannelMasking(Section):
     """Hides whole channels of windows: the network is told that they were not observed."""
 
@@ -96,6 +107,13 @@ class Downsampling(Section):
 
 
 Corruption = Annotated[
-    GaussianNoise | SaltAndPepper | MaskingNoise | CutOut | ChannelMasking | TimeMasking | Downsampling,
+    GaussianNoise
+    | SaltAndPepper
+    | MaskingNoise
+    | CutOut
+    | DrawnDefects
+    | ChannelMasking
+    | TimeMasking
+    | Downsampling,
     Field(discriminator="kind"),
 ]

@@ -18,11 +18,13 @@ from aeflow.config import (
     ChannelMasking,
     CutOut,
     Downsampling,
+    DrawnDefects,
     GaussianNoise,
     MaskingNoise,
     SaltAndPepper,
     TimeMasking,
 )
+from aeflow.models.drawn_defects import draw_defects
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -91,6 +93,11 @@ def _(corruption: CutOut, x: Tensor, told: Tensor | None, generator: torch.Gener
         hidden = (rows >= top) & (rows < top + high) & (columns >= left) & (columns < left + wide)
         x = torch.where(hidden, mean, x)
     return x, told
+
+
+@_spoil.register
+def _(corruption: DrawnDefects, x: Tensor, told: Tensor | None, generator: torch.Generator) -> Spoiled:
+    return draw_defects(x, corruption.count, generator), told
 
 
 @_spoil.register

@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 
-from aeflow.config import SeriesPrepare
 from aeflow.data.series import SeriesInputs
 from aeflow.detector.series_scores import SeriesNormal, score_series
 from aeflow.memory import hand_back
@@ -60,10 +59,7 @@ _Varied: TypeAlias = "tuple[Stretch, NDArray[np.float32], NDArray[np.int64]]"
 def points_of_onset(config: PipelineConfig) -> int:
     """How many grid points before the first flagged one an event is taken to begin: half of those that its score
     is a mean over. A fault has to fill some of them before it is flagged."""
-    prepare = config.prepare
-    assert isinstance(prepare, SeriesPrepare)
-    in_window = prepare.window_points - 1 if config.scoring.points == "window" else 0
-    return (config.scoring.smooth_points + in_window) // 2
+    return (config.lag_points + 1) // 2
 
 
 def level_before(

@@ -91,7 +91,7 @@ class Plant(Installation):
         noise = generator.normal(0, 0.3, (ROWS, CHANNELS))
         if new_season:
             causes = 1.2 * causes + [0, 0, 2]
-            noise = 1.3 * noise + 0.45 * (-1) ** np.arange(CHANNELS)
+            noise = 1.3 * noise + 0.7 * (-1) ** np.arange(CHANNELS)
         values = self._level + causes @ self._mix + noise
         rows = []
         for step, reading in enumerate(values):

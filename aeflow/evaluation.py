@@ -111,12 +111,14 @@ def evaluate(
     seed: int,
     rest_points: int = 0,
     calibration: Calibration | None = None,
+    rows_are_items: bool = False,
 ) -> Evaluation:
     """Every figure that the labels allow.
 
     Ranking figures (AUROC and so on) are over the scored items. Those at the pipeline's cut count
     every labelled item, an undecided one as not flagged. With the detector's calibration also what it
-    promised is held against what came.
+    promised is held against what came. rows_are_items: rows of a series say nothing of each other, so that each flagged
+    normal one is a false flag, also where it stands beside an abnormal one and makes one event with it.
     """
     label, by = scores.label, scores.score
     metrics: dict[str, float] = {"auroc": auroc(label, by), "average_precision": average_precision(label, by)}
@@ -135,7 +137,8 @@ def evaluate(
         metrics |= of_series
         if volumes.size > 1:
             intervals["vus_pr"] = bootstrap_interval(np.mean, volumes, seed=seed)
-        false_flags, flags = events.flagged - events.flagged_true, events.flagged
+        if not rows_are_items:
+            false_flags, flags = events.flagged - events.flagged_true, events.flagged
     if scores.masks:
         metrics |= _pixel_metrics(scores)
     every = np.concatenate([label, undecided_labels])

@@ -15,7 +15,7 @@ import numpy as np
 
 from aeflow import detector as detectors
 from aeflow import registry
-from aeflow.config import family_in_words, load_config
+from aeflow.config import SeriesPrepare, family_in_words, load_config
 from aeflow.data.labels import Labels, read_classes, read_labels, read_mask
 from aeflow.data.periods import ids_of
 from aeflow.data.take_in import history_batches, list_batches, take_in
@@ -325,4 +325,12 @@ def _evaluation(name: str, found: _Found, detector: Detector) -> Evaluation:
         rest_points=rule.rest_points,
         seed=detector.config.seed,
         calibration=detector.calibration,
+        rows_are_items=_rows_are_items(detector.config),
     )
+
+
+def _rows_are_items(config: PipelineConfig) -> bool:
+    """Whether the score of a row hangs on no other row."""
+    prepare, scoring = config.prepare, config.scoring
+    alone = isinstance(prepare, SeriesPrepare) and prepare.window_points == 1
+    return alone and scoring.smooth_points == 1 and not scoring.baseline_points

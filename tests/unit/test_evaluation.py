@@ -157,3 +157,18 @@ def test_further_figures_stand_beside_the_others():
     assert found.metrics["psnr"] == 20.0
     assert found.metrics["ssim"] is None
     assert found.metrics["auroc"] == 1.0
+
+
+def test_where_rows_are_items_each_flagged_normal_one_is_a_false_flag_whatever_stands_beside_it():
+    calibration = fit_calibration(
+        np.random.default_rng(2).standard_normal(5000),
+        rule="peaks_over_threshold",
+        false_flags_per_batch=1.0,
+        items_per_batch=100,
+    )
+    label = np.tile([1, 0], 50)
+    scores = series(label, np.arange(100), np.ones(100))
+    as_events = compare(scores, calibration=calibration).promise
+    as_items = compare(scores, calibration=calibration, rows_are_items=True).promise
+    assert (as_events.false_flags, as_events.flags, as_events.kept) == (0, 1, True)
+    assert (as_items.false_flags, as_items.flags, as_items.kept) == (50, 100, False)

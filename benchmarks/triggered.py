@@ -169,7 +169,7 @@ def triggered(folder: Path) -> Iterator[Seen]:
                 state == "Completed",
             )
         for what in ("Decision after the night: RETRAIN", "Detector 2 went live", "The night", "new flags"):
-            found = [title for title in told if what in title]
+            found = [line for line in told if what in line]
             yield Seen("people were told", ", ".join(found) or f"nothing of {what}", bool(found))
 
 
@@ -200,13 +200,14 @@ def _came_of_it(
 
 @contextmanager
 def webhook() -> Iterator[tuple[str, list[str]]]:
-    """An address as Apprise takes it, and the titles of what was posted there."""
+    """An address as Apprise takes it, and what was posted there, title and body line by line."""
     told: list[str] = []
 
     class Listener(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
             content = self.rfile.read(int(self.headers["Content-Length"]))
-            told.append(json.loads(content)["title"])
+            posted = json.loads(content)
+            told.extend([posted["title"], *posted["message"].splitlines()])
             self.send_response(200)
             self.end_headers()
 

@@ -23,7 +23,7 @@ from aeflow.data.ordered_map import one_ahead
 from aeflow.data.tiling import stitch, to_original
 from aeflow.detector.codes import encode_arrays
 from aeflow.detector.image_scores import as_unit
-from aeflow.memory import hand_back
+from aeflow.memory import PORTIONS, hand_back
 from aeflow.numerics.exchangeability import BulkCounts, check_exchangeability
 from aeflow.numerics.reconstruction_error import worst_boxes
 from aeflow.scoring.drift_meter import DriftMeter
@@ -90,7 +90,7 @@ def score_items(
     in tiles is that of its worst tile. with_maps: with error maps, in original pixels. `meter` is shown each
     chunk."""
     source = config.model_copy(update={"prepare": detector.config.prepare}).at(config.folder)
-    for inputs in iter_images(source, intake):
+    for number, inputs in enumerate(iter_images(source, intake), start=1):
         if not inputs.items:
             empty = np.empty(0, dtype=np.float32)
             yield ImageScores(
@@ -118,7 +118,8 @@ def score_items(
             set_aside=inputs.set_aside,
             error_maps=in_original,
         )
-        hand_back()
+        if number % PORTIONS == 0:
+            hand_back()
 
 
 def score_image_batch(

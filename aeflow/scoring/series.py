@@ -17,7 +17,7 @@ from aeflow.config import SeriesPrepare
 from aeflow.data.ordered_map import one_ahead
 from aeflow.data.series import iter_series
 from aeflow.detector.series_scores import SeriesNormal
-from aeflow.memory import hand_back
+from aeflow.memory import PORTIONS, hand_back
 from aeflow.numerics.events import merge_flagged
 from aeflow.numerics.exchangeability import BulkCounts, check_exchangeability
 from aeflow.numerics.expected_band import score_at
@@ -153,7 +153,7 @@ def score_rows(
     assert isinstance(prepare, SeriesPrepare)
     assert isinstance(detector.normal, SeriesNormal)
     chunks = iter_series(intake.rows_path, prepare, detector.normal.cadences, look_back=detector.look_back)
-    for inputs in one_ahead(chunks):
+    for number, inputs in enumerate(one_ahead(chunks), start=1):
         found = detector.score_series(inputs, device=device, chunk_items=chunk_items)
         window = np.maximum(inputs.row_window, 0)
         channels = inputs.row_values.shape[1]
@@ -190,7 +190,8 @@ def score_rows(
             # beside the next chunk.
             meter.add_rows(rows)
         yield rows
-        hand_back()
+        if number % PORTIONS == 0:
+            hand_back()
 
 
 def score_series_batch(

@@ -290,7 +290,7 @@ class Pca(Section):
     """Never more than these."""
 
 
-Member = Annotated[
+_Single = (
     Dense
     | Stacked
     | Conv2d
@@ -302,9 +302,9 @@ Member = Annotated[
     | Attention
     | Autoregression
     | KernelRegression
-    | Pca,
-    Field(discriminator="family"),
-]
+    | Pca
+)
+Member = Annotated[_Single, Field(discriminator="family")]
 """A family by itself."""
 
 
@@ -322,22 +322,7 @@ class Fusion(Section):
     """The models, each with its own options: trained on the same items, scored by the same `scoring`. Their costs add up."""
 
 
-Model = Annotated[
-    Dense
-    | Stacked
-    | Conv2d
-    | Resnet
-    | Feature
-    | Padim
-    | Lstm
-    | Conv1d
-    | Attention
-    | Autoregression
-    | KernelRegression
-    | Pca
-    | Fusion,
-    Field(discriminator="family"),
-]
+Model = Annotated[_Single | Fusion, Field(discriminator="family")]
 
 
 def members_of(model: Model) -> tuple[Member, ...]:
